@@ -1,0 +1,1 @@
+"""The producer: videos, image folders and synthetic cameras -> Kafka."""

@@ -1,0 +1,89 @@
+"""The command line. Each command's module is imported only when that command runs."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import NamedTuple
+
+from riverlens._version import __version__
+from riverlens.errors import RiverlensError, SetupError
+
+
+class _Command(NamedTuple):
+    words: tuple[str, ...]
+    module: str
+    text: str
+
+
+_COMMANDS = (
+    _Command(("demo",), "riverlens.demo.run", "the whole line on this machine, with a live table"),
+    _Command(("worker", "run"), "riverlens_worker.run", "frames -> batches -> Predict -> events"),
+    _Command(("producer", "run"), "riverlens_producer.run", "videos, images, synthetic cameras -> Kafka"),
+    _Command(("serving", "run"), "riverlens_serving.run", "the embedded model server"),
+    _Command(("serving", "inspect"), "riverlens_serving.inspect", "signatures of a SavedModel"),
+    _Command(("topics",), "riverlens.topics", "create the topics, or say how they differ"),
+    _Command(("broker",), "riverlens.broker.run", "Apache Kafka on this machine, for trying things out"),
+)
+
+
+def usage() -> str:
+    """The text of `riverlens --help`: one line a command."""
+    rows = "\n".join(f"  riverlens {' '.join(c.words):<18}{c.text}" for c in _COMMANDS)
+    return (
+        "riverlens: camera frames in on Kafka, detection events out.\n\n"
+        f"{rows}\n\n"
+        "Each command explains its settings with --help. Settings come from --config FILE (TOML),\n"
+        "then RIVERLENS_... variables, then flags.\n\n"
+        "Try:  riverlens demo\n"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code. A RiverlensError becomes its one line on standard error."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in {"-h", "--help", "help"}:
+        print(usage(), end="")
+        return 0
+    if args[0] in {"-V", "--version"}:
+        print(f"riverlens {__version__}")
+        return 0
+    command = next((c for c in _COMMANDS if tuple(args[: len(c.words)]) == c.words), None)
+    if command is None:
+        return _no_such_command(args)
+    words = " ".join(command.words)
+    try:
+        run = _load(command)
+        return int(run.main(args[len(command.words) :], f"riverlens {words}"))
+    except RiverlensError as error:
+        for line in str(error).splitlines():
+            print(f"riverlens {words}: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _load(command: _Command) -> ModuleType:
+    role = command.module.split(".")[0]
+    if find_spec(role) is None:
+        extra = role.removeprefix("riverlens_")
+        raise SetupError(f"this role is not installed; pip install 'riverlens[{extra}]'")
+    try:
+        return import_module(command.module)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("riverlens"):
+            raise
+        extra = role.removeprefix("riverlens_") if role != "riverlens" else "all"
+        raise SetupError(f"needs {error.name}; pip install 'riverlens[{extra}]'") from None
+
+
+def _no_such_command(args: list[str]) -> int:
+    group = [c for c in _COMMANDS if c.words[0] == args[0]]
+    if group and (len(args) == 1 or args[1] in {"-h", "--help"}):
+        for c in group:
+            print(f"  riverlens {' '.join(c.words):<18}{c.text}")
+        return 0
+    print(f"riverlens: no such command: {' '.join(args[:2])}; see riverlens --help", file=sys.stderr)
+    return 2
