@@ -1,0 +1,171 @@
+"""Every metric of the worker, declared once, with its text and unit.
+
+The registry is given, so tests and several workers in one process do not share counts. Label children
+are looked up once and kept: a look-up a frame costs more than the count itself.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+MAX_CAMERAS = 200
+OTHER_CAMERAS = "other"
+
+_LATENCY_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300)
+_STAGE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_ROWS = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64, 96, 128, 256)
+
+
+class Lifecycle(IntEnum):
+    """The worker's state, as `riverlens_state` shows it."""
+
+    STARTING = 0
+    """Connecting to Kafka and the model server; not ready."""
+    RUNNING = 1
+    """Reading, predicting, publishing."""
+    DRAINING = 2
+    """Told to stop: finishing what it holds."""
+    STOPPED = 3
+    """Stopped, offsets committed."""
+    FAILED = 4
+    """Stopped by an error; the log says which."""
+
+
+class Stage(IntEnum):
+    """What `riverlens_stage_seconds` times for each frame."""
+
+    BROKER = 0
+    """Capture to receipt by the worker."""
+    QUEUE = 1
+    """Waiting inside the worker: for decode, for a batch, for the device."""
+    DECODE = 2
+    """Reading or decoding the image."""
+    PREDICT = 3
+    """The Predict call the frame was in, retries included."""
+    PUBLISH = 4
+    """Answer to acknowledged event: order, serialisation, Kafka."""
+
+
+class Metrics:
+    """The worker's metrics on one registry. Names and labels are the contract of dashboards and alerts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.consumed = Counter("riverlens_frames_consumed", "Frames read from Kafka", registry=registry)
+        self._frames = Counter(
+            "riverlens_frames",
+            "Frames settled, by outcome: published, dropped, dead_lettered, fenced",
+            ["outcome", "reason"],
+            registry=registry,
+        )
+        self._camera_frames = Counter(
+            "riverlens_camera_frames", "Events published, by camera", ["camera"], registry=registry
+        )
+        self.frame_latency = Histogram(
+            "riverlens_frame_latency_seconds",
+            "Capture to acknowledged event",
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        stages = Histogram(
+            "riverlens_stage_seconds",
+            "Time of a frame in each stage: broker, queue, decode, predict, publish",
+            ["stage"],
+            buckets=_STAGE_S,
+            registry=registry,
+        )
+        self.stage = {stage: stages.labels(stage.name.lower()) for stage in Stage}
+        self.batch_rows = Histogram(
+            "riverlens_batch_rows", "Frames in a Predict call", buckets=_ROWS, registry=registry
+        )
+        self._batches = Counter(
+            "riverlens_batches", "Batches handed out, by reason", ["reason"], registry=registry
+        )
+        self.predict = Histogram(
+            "riverlens_predict_seconds", "Time of one Predict call", buckets=_STAGE_S, registry=registry
+        )
+        self._predict_errors = Counter(
+            "riverlens_predict_errors", "Failed Predict calls, by gRPC code", ["code"], registry=registry
+        )
+        self.calls_in_flight = Gauge(
+            "riverlens_calls_in_flight", "Predict calls under way", registry=registry
+        )
+        self.in_flight_frames = Gauge(
+            "riverlens_in_flight_frames", "Frames read and not settled", registry=registry
+        )
+        self.in_flight_bytes = Gauge(
+            "riverlens_in_flight_bytes", "Bytes of frames read and not settled", registry=registry
+        )
+        self._lag_frames = Gauge(
+            "riverlens_lag_frames",
+            "Frames on Kafka behind the last one read",
+            ["partition"],
+            registry=registry,
+        )
+        self._lag_seconds = Gauge(
+            "riverlens_lag_seconds",
+            "Age of the oldest frame read and not settled, by partition; 0 where none waits",
+            ["partition"],
+            registry=registry,
+        )
+        self.load_ratio = Gauge(
+            "riverlens_load_ratio",
+            "Arrival rate over the rate of full batches; above 1 the backlog grows",
+            registry=registry,
+        )
+        self.expired = Counter(
+            "riverlens_frames_expired",
+            "Frames that retention removed before they were read",
+            registry=registry,
+        )
+        self.future_captures = Counter(
+            "riverlens_future_captures", "Frames with a capture time ahead of this clock", registry=registry
+        )
+        self._rebalances = Counter(
+            "riverlens_rebalances", "Partitions assigned or revoked", ["event"], registry=registry
+        )
+        self.partitions = Gauge("riverlens_partitions", "Partitions this worker holds", registry=registry)
+        self.poll_errors = Counter(
+            "riverlens_poll_errors", "Failed polls and commits, tried again", registry=registry
+        )
+        self._reencoded = Counter(
+            "riverlens_frames_reencoded",
+            "Frames decoded and encoded again because the server could not read them as they are",
+            ["reason"],
+            registry=registry,
+        )
+        self.model_version = Gauge(
+            "riverlens_model_version", "Model version that answered last", registry=registry
+        )
+        self.state = Gauge(
+            "riverlens_state",
+            "0 starting, 1 running, 2 draining, 3 stopped, 4 failed",
+            registry=registry,
+        )
+        self._cameras: dict[str, Counter] = {}
+        self.frames = cache(self._frames.labels)
+        self.batches = cache(self._batches.labels)
+        self.predict_errors = cache(self._predict_errors.labels)
+        self.lag_frames = cache(self._lag_frames.labels)
+        self.lag_seconds = cache(self._lag_seconds.labels)
+        self.rebalances = cache(self._rebalances.labels)
+        self.reencoded = cache(self._reencoded.labels)
+
+    def camera_frames(self, camera: str) -> Counter:
+        """One child for each of the first 200 cameras, one for all others."""
+        child = self._cameras.get(camera)
+        if child is None:
+            if len(self._cameras) >= MAX_CAMERAS:
+                return self._camera_frames.labels(OTHER_CAMERAS)
+            child = self._cameras[camera] = self._camera_frames.labels(camera)
+        return child
+
+    def forget_partition(self, partition: int) -> None:
+        """Drop the gauges of a partition that moved on, so that no stale lag stays on a dashboard."""
+        for gauge, children in ((self._lag_frames, self.lag_frames), (self._lag_seconds, self.lag_seconds)):
+            children.cache_clear()
+            if (str(partition),) in gauge._metrics:  # noqa: SLF001  # remove() raises for a missing child
+                gauge.remove(str(partition))

@@ -1,0 +1,107 @@
+"""The worker's settings: one frozen object, made once, checked once."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from riverlens.frame import MAX_FRAME_BYTES
+from riverlens.kafka import KafkaSettings
+from riverlens.logs import LogFormat, LogLevel
+from riverlens.settings import Settings
+
+_MARGIN_MS = 2_000
+
+
+class WorkerSettings(Settings):
+    """The worker: reads frames, batches them into Predict calls, publishes detection events."""
+
+    table: ClassVar[str] = "worker"
+
+    kafka: KafkaSettings = KafkaSettings()
+    """How to reach Kafka."""
+    frames_topic: str = Field(default="frames", min_length=1)
+    """Topic to read frames from."""
+    events_topic: str = Field(default="detections", min_length=1)
+    """Topic to publish events to."""
+    dlq_topic: str = Field(default="frames.dlq", min_length=1)
+    """Topic for frames that cannot become events."""
+    group_id: str = Field(default="riverlens", min_length=1)
+    """Consumer group; workers of one group share the partitions."""
+
+    server: str = Field(default="127.0.0.1:8500", pattern=r"^\S+:\d+$")
+    """The model server's gRPC address, host:port."""
+    model: str = Field(default="street", min_length=1)
+    """Name of the model on the server."""
+    signature: str | None = None
+    """Signature to call; unset: serving_default if it takes images, else the only one that does."""
+    labels: str | None = None
+    """Class names: a text file with one name a line (line number = class id), or `coco`; unset: the model's."""
+    min_score: float = Field(default=0.3, ge=0, le=1)
+    """Detections and classes below this score are left out of the event."""
+    max_detections: int = Field(default=100, ge=1)
+    """At most so many detections or classes in one event."""
+    input_size: int | None = Field(default=None, ge=16)
+    """Longest side in pixels a frame is scaled down to, where the model takes any size; unset: as it is."""
+
+    max_batch_size: int = Field(default=32, ge=1, le=1024)
+    """Frames in one Predict call, at most; the server's own limit is learnt from its answers."""
+    max_batch_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Bytes in one Predict call, at most."""
+    max_in_flight_calls: int = Field(default=2, ge=1, le=64)
+    """Predict calls under way at once."""
+    predict_timeout_ms: int = Field(default=60_000, ge=100)
+    """Deadline of one Predict call."""
+    room_frames: int = Field(default=256, ge=1)
+    """Frames of one partition inside the worker, at most; further ones stay on Kafka."""
+    room_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Bytes of one partition's frames inside the worker, encoded and decoded, at most."""
+    decode_threads: int = Field(default=2, ge=1, le=64)
+    """Threads that decode images."""
+    max_frame_bytes: int = Field(default=MAX_FRAME_BYTES, ge=1024)
+    """Larger frames are dead-lettered unread."""
+    max_pixels: int = Field(default=64_000_000, ge=10_000)
+    """Images of more pixels are dead-lettered before anything is allocated for them."""
+
+    commit_interval_ms: int = Field(default=500, ge=50)
+    """How often offsets are committed."""
+    session_timeout_ms: int = Field(default=6_000, ge=1_000)
+    """A silent worker's partitions move on after this."""
+    heartbeat_interval_ms: int = Field(default=1_000, ge=100)
+    """How often the worker says that it lives."""
+    rebalance_timeout_ms: int = Field(default=6_000, ge=3_000)
+    """How long a rebalance waits for this worker."""
+    drain_timeout_ms: int = Field(default=4_000, ge=0)
+    """How long calls under way may take to finish when partitions move or the worker stops."""
+    max_poll_interval_ms: int = Field(default=300_000, ge=10_000)
+    """The worker leaves its group when it has not polled for this long."""
+
+    admin_host: str = "127.0.0.1"
+    """Address of /metrics, /healthz and /readyz."""
+    admin_port: int = Field(default=9100, ge=0, le=65535)
+    """Port of /metrics, /healthz and /readyz; 0: any free one, named in the log."""
+    log_level: LogLevel = "info"
+    """How much to log."""
+    log_format: LogFormat = "text"
+    """Logs as text or as JSON lines."""
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        wrong = []
+        if self.drain_timeout_ms > self.rebalance_timeout_ms - _MARGIN_MS:
+            wrong.append(
+                f"drain_timeout_ms ({self.drain_timeout_ms}) must be at most "
+                f"rebalance_timeout_ms - {_MARGIN_MS} ({self.rebalance_timeout_ms - _MARGIN_MS}), "
+                "else a rebalance ends before the drain"
+            )
+        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
+            wrong.append(
+                f"heartbeat_interval_ms ({self.heartbeat_interval_ms}) must be at most a third of "
+                f"session_timeout_ms ({self.session_timeout_ms})"
+            )
+        if len({self.frames_topic, self.events_topic, self.dlq_topic}) < 3:  # noqa: PLR2004  # three topics
+            wrong.append("frames_topic, events_topic and dlq_topic must be three different topics")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
