@@ -1,0 +1,75 @@
+"""The server's settings as frozen value objects. Light: importing this loads no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from riverlens_serving.versions import Latest, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model to serve: its name, the folder that holds its numbered versions, which of them to load."""
+
+    name: str
+    base_path: Path
+    policy: Policy = field(default_factory=Latest)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often to look at base paths and how often to try a load that fails."""
+
+    poll_s: float = 1.0
+    """Time between looks; 0: look once; negative: never look (nothing is ever loaded)."""
+    max_retries: int = 5
+    retry_interval_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How sessions are set up: thread counts (0: TensorFlow decides), device memory, SavedModel tags."""
+
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+    gpu_memory_fraction: float = 0.0
+    """Share of each GPU's memory taken at once; 0: grow as needed."""
+    tags: tuple[str, ...] = ("serve",)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """Server-wide switches of Predict."""
+
+    check_method_name: bool = False
+    """`--enable_signature_method_name_check`."""
+    reply_as_content: bool = False
+    """`--enable_serialization_as_tensor_content`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the gRPC port opens. `port` None: a free one, chosen by the system."""
+
+    address: str = "127.0.0.1"
+    port: int | None = 8500
+    port_file: Path | None = None
+    """Gets the port's number, whole or not at all, once calls are answered."""
+    max_threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
+    """Calls answered at once; one more is refused with RESOURCE_EXHAUSTED."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Everything that one run of the server is told."""
+
+    models: tuple[Model, ...]
+    listen: Listen = field(default_factory=Listen)
+    patience: Patience = field(default_factory=Patience)
+    load: LoadOptions = field(default_factory=LoadOptions)
+    predict: PredictOptions = field(default_factory=PredictOptions)
+    drain_s: float = 10.0
+    """After SIGTERM, how long calls in flight may take to finish."""
+    die_with_parent: bool = False
