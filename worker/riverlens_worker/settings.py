@@ -37,7 +37,7 @@ class WorkerSettings(Settings):
     signature: str | None = None
     """Signature to call; unset: serving_default if it takes images, else the only one that does."""
     labels: str | None = None
-    """Class names: a text file with one name a line (line number = class id), or `coco`; unset: the model's."""
+    """Class names: a text file with one a line, the first is class 0; or `coco`; unset: the model's own."""
     min_score: float = Field(default=0.3, ge=0, le=1)
     """Detections and classes below this score are left out of the event."""
     max_detections: int = Field(default=100, ge=1)

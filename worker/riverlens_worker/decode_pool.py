@@ -1,0 +1,106 @@
+"""Turns frames into rows on threads. Shell.
+
+Encoded frames that go to the model as they are need only a look at the header and never leave the event
+loop. Frames of a lease that is no longer open are fenced unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from riverlens_worker.admission import Admitted
+from riverlens_worker.channel import Channel, EndOfStream
+from riverlens_worker.decoding import Target, UndecodableError, is_quick, to_row
+from riverlens_worker.messages import DecodedFrame, LeasedFrame, Prediction, Rejected, dead_letter, fenced
+from riverlens_worker.metrics import Metrics
+
+_CHUNK_FRAMES = 4
+"""Frames decoded in one trip to a thread: the trip costs as much as a small decode."""
+
+Decoded = DecodedFrame | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class DecodePoolPorts:
+    """Where frames come from and go to."""
+
+    take: Callable[[int], Awaitable[list[Admitted]]]
+    decoded: Channel[DecodedFrame]
+    results: Channel[Prediction | Rejected]
+
+
+class DecodePool:
+    """Pulls frames, decodes at most `threads` chunks at once, passes rows on. Ends when its input ends."""
+
+    def __init__(self, ports: DecodePoolPorts, target: Target, threads: int, metrics: Metrics) -> None:
+        self._ports = ports
+        self._target = target
+        self._threads = threads
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Decode until the input ends, then close the output."""
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as threads:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._threads):
+                    group.create_task(self._work(threads))
+        self._ports.decoded.close()
+
+    async def _work(self, threads: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                taken = await self._ports.take(_CHUNK_FRAMES)
+            except EndOfStream:
+                return
+            if all(self._stays(item) for item in taken):
+                done = [self._decode(item) for item in taken]
+            else:
+                done = await loop.run_in_executor(threads, self._decode_all, taken)
+            await self._pass_on(done)
+
+    def _stays(self, item: Admitted) -> bool:
+        return isinstance(item, Rejected) or is_quick(item.frame.image, self._target)
+
+    def _decode_all(self, items: Sequence[Admitted]) -> list[Decoded]:
+        return [self._decode(item) for item in items]
+
+    def _decode(self, item: Admitted) -> Decoded:
+        if isinstance(item, Rejected):
+            return item
+        return decode_frame(item, self._target) if item.lease.open else fenced(item)
+
+    async def _pass_on(self, done: list[Decoded]) -> None:
+        rows = [item for item in done if isinstance(item, DecodedFrame)]
+        rejected = [item for item in done if isinstance(item, Rejected)]
+        for row in rows:
+            if row.reencoded:
+                self._metrics.reencoded(row.reencoded).inc()
+        if rejected:
+            await self._ports.results.send_many(rejected)
+        if rows:
+            await self._ports.decoded.send_many(rows)
+
+
+def decode_frame(item: LeasedFrame, target: Target) -> Decoded:
+    """Decode one frame, timed; a frame that cannot be decoded becomes a dead letter. Never raises."""
+    started_s = time.monotonic()
+    try:
+        row = to_row(item.frame.image, item.frame.content_type, target)
+    except UndecodableError as error:
+        return dead_letter(item, error.reason, str(error))
+    ready_s = time.monotonic()
+    return DecodedFrame(
+        source=item,
+        row=row.row,
+        shape=row.shape,
+        nbytes=row.nbytes,
+        size=row.size,
+        decode_ms=(ready_s - started_s) * 1000,
+        ready_s=ready_s,
+        reencoded=row.reencoded,
+    )

@@ -1,0 +1,252 @@
+"""From a frame's bytes to a row that the model can take. Pure: bytes in, array or reason out.
+
+simplejpeg reads ordinary JPEGs, scaled by the DCT towards the model's size. Where its strict mode
+refuses (it refuses good files too), and for all other formats, Pillow decides. Pixel limits are checked
+on the header, before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from riverlens.dead_letter import Reason
+from riverlens_worker.image_header import ImageHeader, read_header
+from riverlens_worker.signature import InputKind, Layout
+
+Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow loads a pixel
+
+_RAW = re.compile(
+    r"application/x-raw-rgb\s*;(?=.*\bwidth=(\d{1,6})\b)(?=.*\bheight=(\d{1,6})\b)", re.IGNORECASE
+)
+_REFERENCE = "text/uri-list"
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_TURNED = frozenset({5, 6, 7, 8})
+_JPEG_QUALITY = 95
+_WIDE_MODES = frozenset({"I;16", "I;16B", "I;16L", "I"})
+
+Pixels = NDArray[np.uint8]
+
+
+class UndecodableError(Exception):
+    """This frame cannot become a row: a reason of the closed list, and a detail for a person."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the model takes, and the limits.
+
+    Attributes:
+        kind, dtype: encoded bytes, or pixels as uint8 or float32 (0..1).
+        height, width: the fixed input size, or None for any.
+        input_size: longest side to scale down to where any size goes, or None.
+        max_frame_bytes, max_pixels: larger frames are refused.
+        by_size: encoded strings of different image sizes cannot share a call.
+    """
+
+    kind: InputKind
+    dtype: str
+    height: int | None
+    width: int | None
+    input_size: int | None
+    max_frame_bytes: int
+    max_pixels: int
+    by_size: bool = False
+
+    @classmethod
+    def of(cls, layout: Layout, *, input_size: int | None, max_frame_bytes: int, max_pixels: int) -> Target:
+        """The target of a signature's layout."""
+        return cls(
+            layout.kind, layout.dtype, layout.height, layout.width, input_size, max_frame_bytes, max_pixels
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the model's input.
+
+    Attributes:
+        row: bytes, or [H, W, 3] of the target's dtype.
+        shape: rows of one call have equal shapes.
+        nbytes: size of `row`.
+        size: (width, height) as a person sees the image.
+        reencoded: why the bytes are not the frame's own ("" where they are).
+    """
+
+    row: bytes | NDArray[np.generic]
+    shape: Hashable
+    nbytes: int
+    size: tuple[int, int]
+    reencoded: str = ""
+
+
+def to_row(image: bytes, content_type: str | None, target: Target) -> Row:
+    """Read one frame for `target`.
+
+    Raises:
+        UndecodableError: empty, too large, unsupported, or not decodable.
+    """
+    if not image:
+        raise UndecodableError(Reason.UNDECODABLE, "the value is empty")
+    if len(image) > target.max_frame_bytes:
+        raise UndecodableError(
+            Reason.TOO_LARGE, f"{len(image)} bytes; max_frame_bytes is {target.max_frame_bytes}"
+        )
+    raw = _raw_pixels(image, content_type)
+    if raw is not None:
+        return _finish(raw, raw.shape[1::-1], target, "raw_pixels")
+    header = read_header(image)
+    if header is None:
+        raise _unknown(image, content_type)
+    _check_pixels(header.width, header.height, target.max_pixels)
+    if target.kind is InputKind.ENCODED and header.plain and header.orientation == 1:
+        assert header.width is not None  # noqa: S101  # plain headers tell the size
+        assert header.height is not None  # noqa: S101
+        size = (header.width, header.height)
+        return Row(image, size if target.by_size else (), len(image), size)
+    pixels, size = _decode(image, header, target)
+    return _finish(pixels, size, target, _why_reencoded(header))
+
+
+def is_quick(image: bytes, target: Target) -> bool:
+    """Whether `to_row` only reads the header, so that it need not leave the event loop."""
+    if target.kind is not InputKind.ENCODED:
+        return False
+    header = read_header(image)
+    return header is None or (header.plain and header.orientation == 1)
+
+
+def _raw_pixels(image: bytes, content_type: str | None) -> Pixels | None:
+    match = _RAW.match(content_type) if content_type else None
+    if match is None:
+        return None
+    width, height = int(match.group(1)), int(match.group(2))
+    # Pixels may begin with any bytes, an image's magic ones too: the exact length decides.
+    if width * height * 3 != len(image):
+        return None
+    return np.frombuffer(image, np.uint8).reshape(height, width, 3)
+
+
+def _unknown(image: bytes, content_type: str | None) -> UndecodableError:
+    if content_type and content_type.lower().startswith(_REFERENCE):
+        return UndecodableError(Reason.UNSUPPORTED, "references (text/uri-list) are not fetched")
+    if content_type and _RAW.match(content_type):
+        return UndecodableError(
+            Reason.UNDECODABLE, f"{len(image)} bytes do not fit the raw pixels of {content_type!r}"
+        )
+    return UndecodableError(Reason.UNSUPPORTED, f"begins like no image riverlens reads: {image[:12]!r}")
+
+
+def _check_pixels(width: int | None, height: int | None, limit: int) -> None:
+    if width is not None and height is not None and width * height > limit:
+        raise UndecodableError(Reason.TOO_LARGE, f"{width} x {height} pixels; max_pixels is {limit}")
+
+
+def _decode(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, tuple[int, int]]:
+    """Upright RGB pixels, perhaps already scaled down; and the image's own size as a person sees it."""
+    if header.plain and header.format == "JPEG" and header.orientation is not None:
+        try:
+            return _decode_jpeg(image, header, header.orientation, target)
+        except ValueError:
+            pass  # strict simplejpeg refuses good files too: Pillow decides
+    try:
+        return _decode_any(image, target)
+    except UndecodableError:
+        raise
+    except MemoryError:
+        raise UndecodableError(Reason.TOO_LARGE, "not enough memory to decode") from None
+    except Exception as error:  # noqa: BLE001  # hostile bytes raise almost anything in a decoder
+        raise UndecodableError(Reason.UNDECODABLE, f"{type(error).__name__}: {error}") from None
+
+
+def _decode_jpeg(
+    image: bytes, header: ImageHeader, orientation: int, target: Target
+) -> tuple[Pixels, tuple[int, int]]:
+    assert header.width is not None  # noqa: S101  # plain headers tell the size
+    assert header.height is not None  # noqa: S101
+    turned = orientation in _TURNED
+    size = (header.height, header.width) if turned else (header.width, header.height)
+    wanted = _wanted_size(size, target)
+    least_w, least_h = (wanted[1], wanted[0]) if turned else wanted
+    pixels: Pixels = simplejpeg.decode_jpeg(
+        image, "RGB", min_width=least_w, min_height=least_h, min_factor=1, strict=True
+    )
+    return _upright(pixels, orientation), size
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply the Exif orientation: 2 mirror, 3 turn 180, 4 flip, 5 transpose, 6 turn right, 7, 8 left."""
+    if orientation in _TURNED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_any(image: bytes, target: Target) -> tuple[Pixels, tuple[int, int]]:
+    with Image.open(BytesIO(image), formats=_FORMATS) as opened:
+        _check_pixels(opened.width, opened.height, target.max_pixels)
+        orientation = opened.getexif().get(0x0112, 1)
+        size = opened.size[::-1] if orientation in _TURNED else opened.size
+        if opened.format == "JPEG":
+            wanted = _wanted_size(size, target)
+            opened.draft("RGB", wanted[::-1] if orientation in _TURNED else wanted)
+        opened.load()
+        upright = ImageOps.exif_transpose(opened)
+        return _rgb(upright), size
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    if image.mode in _WIDE_MODES:
+        wide = np.asarray(image).astype(np.int64)
+        top = 65535 if image.mode != "I" or wide.max(initial=0) > 255 else 255  # noqa: PLR2004  # 8 or 16 bits in an "I"
+        gray = (wide.clip(0, top) * 255 // top).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if image.mode in {"LAB", "HSV"}:
+        raise UndecodableError(Reason.UNSUPPORTED, f"colour mode {image.mode}")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _wanted_size(size: tuple[int, int], target: Target) -> tuple[int, int]:
+    """(width, height) that the model's row will have for an image of `size`."""
+    width, height = size
+    if target.width is not None and target.height is not None:
+        return target.width, target.height
+    if target.input_size is not None and max(size) > target.input_size:
+        scale = target.input_size / max(size)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+    return size
+
+
+def _finish(pixels: Pixels, size: tuple[int, int], target: Target, why: str) -> Row:
+    wanted = _wanted_size(size, target)
+    if (pixels.shape[1], pixels.shape[0]) != wanted:
+        resized = Image.fromarray(pixels).resize(wanted, Image.Resampling.BILINEAR)
+        pixels = np.asarray(resized)
+    if target.kind is InputKind.ENCODED:
+        encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), _JPEG_QUALITY, "RGB", "444")
+        return Row(encoded, wanted if target.by_size else (), len(encoded), size, reencoded=why)
+    row: NDArray[Any] = pixels
+    if target.dtype == "float32":
+        row = pixels.astype(np.float32) / np.float32(255)
+    return Row(row, row.shape[:2], row.nbytes, size)
+
+
+def _why_reencoded(header: ImageHeader) -> str:
+    if header.format not in {"JPEG", "PNG"}:
+        return header.format.lower()
+    return "rotated" if header.plain else "unusual"

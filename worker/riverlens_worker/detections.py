@@ -1,0 +1,119 @@
+"""From a reply's tensors to what each frame's event says. Pure.
+
+Every array has one row a frame, in the order of the request. A reply whose leading dimension differs
+from the request's cannot be given to frames and is refused whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riverlens.event import Classification, Detection
+from riverlens_worker.labels import name_of
+from riverlens_worker.messages import Answer
+from riverlens_worker.signature import Layout, OutputKind
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class MisshapenReplyError(Exception):
+    """The reply does not hold one row a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How answers are read: labels by class id, the least score, the most detections."""
+
+    labels: Mapping[int, str] = field(default_factory=dict)
+    min_score: float = 0.3
+    max_detections: int = 100
+
+
+def read_answers(layout: Layout, arrays: Arrays, rows: int, reading: Reading) -> list[Answer]:
+    """One answer a row.
+
+    Args:
+        layout: which outputs there are and what they mean.
+        arrays: the reply's tensors by alias.
+        rows: rows of the request.
+        reading: labels and limits.
+
+    Raises:
+        MisshapenReplyError: an output is missing, or its leading dimension is not `rows`.
+    """
+    for alias in layout.outputs:
+        if alias not in arrays:
+            raise MisshapenReplyError(f"the reply has no output {alias!r}")
+        array = arrays[alias]
+        if array.ndim == 0 or array.shape[0] != rows:
+            raise MisshapenReplyError(f"output {alias!r} has shape {array.shape} for {rows} frames")
+    if layout.output_kind is OutputKind.DETECTIONS:
+        return _detections(arrays, rows, reading)
+    if layout.output_kind is OutputKind.CLASSES:
+        return [_classes(scores, reading) for scores in arrays[layout.outputs[0]]]
+    return [
+        Answer(outputs={alias: _plain(arrays[alias][row]) for alias in layout.outputs}) for row in range(rows)
+    ]
+
+
+def _detections(arrays: Arrays, rows: int, reading: Reading) -> list[Answer]:
+    boxes = np.asarray(arrays["detection_boxes"], np.float32)
+    scores = np.asarray(arrays["detection_scores"], np.float32)
+    classes = np.asarray(arrays["detection_classes"], np.float32)
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or scores.shape != boxes.shape[:2] != classes.shape:  # noqa: PLR2004  # [N, K, 4]
+        raise MisshapenReplyError(f"boxes {boxes.shape}, scores {scores.shape}, classes {classes.shape}")
+    counts = np.full(rows, scores.shape[1])
+    if "num_detections" in arrays:
+        told = np.nan_to_num(np.asarray(arrays["num_detections"], np.float64).reshape(rows))
+        counts = np.clip(told, 0, scores.shape[1]).astype(np.int64)
+    kept = (scores >= reading.min_score) & (np.arange(scores.shape[1]) < counts[:, None])
+    kept &= np.isfinite(boxes).all(axis=2)
+    # [ymin, xmin, ymax, xmax] -> (x1, y1, x2, y2), inside the image, corners in order.
+    corners = np.clip(boxes[:, :, [1, 0, 3, 2]], 0, 1)
+    corners[:, :, 2:] = np.maximum(corners[:, :, :2], corners[:, :, 2:])
+    return [
+        Answer(detections=_row(corners[row], scores[row], classes[row], kept[row], reading))
+        for row in range(rows)
+    ]
+
+
+def _row(
+    corners: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    reading: Reading,
+) -> Sequence[Detection]:
+    chosen = np.flatnonzero(kept)
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][: reading.max_detections]
+    found = []
+    for box, score, number in zip(
+        corners[chosen].tolist(), scores[chosen].tolist(), classes[chosen].tolist(), strict=True
+    ):
+        class_id = int(number)
+        label = name_of(reading.labels, class_id)
+        found.append(Detection(label, class_id, score, (box[0], box[1], box[2], box[3])))
+    return found
+
+
+def _classes(scores: NDArray[np.generic], reading: Reading) -> Answer:
+    values = np.asarray(scores, np.float32).reshape(-1)
+    order = np.argsort(-values, kind="stable")[: reading.max_detections]
+    chosen = [
+        Classification(name_of(reading.labels, int(k)), int(k), float(values[k]))
+        for k in order
+        if values[k] >= reading.min_score
+    ]
+    return Answer(classes=chosen)
+
+
+def _plain(value: NDArray[np.generic]) -> object:
+    """Nested lists that JSON can hold: bytes as text."""
+    if value.dtype == object or value.dtype.kind == "S":
+        decoded = np.vectorize(lambda raw: bytes(raw).decode("utf-8", "replace"), otypes=[object])(value)
+        return decoded.tolist()
+    return value.tolist()

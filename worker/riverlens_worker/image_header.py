@@ -1,0 +1,146 @@
+"""What an image's first bytes say: format, size, rotation; nothing is decoded or allocated. Pure.
+
+Sources: ITU-T T.81 annex B (JPEG markers), the PNG specification (chunks), RFC 9649 (WebP), TIFF 6.0
+and Exif 2.3 (tag 0x0112).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_EXIF = b"Exif\x00\x00"
+_ORIENTATION_TAG = 0x0112
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PLAIN_SOF = frozenset({0xC0, 0xC1, 0xC2})
+_SOS, _EOI, _APP1 = 0xDA, b"\xff\xd9", 0xE1
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_MAX_ORIENTATION = 8
+_TAIL_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """Facts of one encoded image.
+
+    Attributes:
+        format: Pillow's name: JPEG, PNG, WEBP, BMP, GIF or TIFF.
+        width, height: pixels as stored, or None where the header does not simply say.
+        orientation: Exif orientation 1 to 8 (1 is upright), or None where only a full reader can tell.
+        plain: an ordinary JPEG (baseline, extended or progressive, 8 bit, 1 or 3 components, whole) or
+            a whole PNG: TensorFlow and libjpeg-turbo read it as it is.
+    """
+
+    format: str
+    width: int | None
+    height: int | None
+    orientation: int | None
+    plain: bool
+
+
+def read_header(value: bytes) -> ImageHeader | None:
+    """The header's facts, or None where the bytes begin like no image that riverlens reads."""
+    for magics, reader in _READERS:
+        if value.startswith(magics):
+            return reader(value)
+    return None
+
+
+def _jpeg(value: bytes) -> ImageHeader:
+    width = height = None
+    ordinary = False
+    orientation: int | None = 1
+    position, end = 2, len(value)
+    while position + 4 <= end and value[position] == 0xFF:  # noqa: PLR2004  # every marker begins so
+        marker = value[position + 1]
+        if marker == 0xFF or marker in _STANDALONE:  # noqa: PLR2004  # fill bytes and markers without length
+            position += 1 if marker == 0xFF else 2  # noqa: PLR2004
+            continue
+        if marker == _SOS:
+            whole = value.rfind(_EOI, -_TAIL_BYTES) > 0
+            return ImageHeader("JPEG", width, height, orientation, plain=ordinary and whole)
+        length = int.from_bytes(value[position + 2 : position + 4])
+        body = value[position + 4 : position + 2 + length]
+        if marker in _SOF and len(body) >= 6:  # noqa: PLR2004  # precision, height, width, components
+            precision, height, width, components = struct.unpack_from(">BHHB", body)
+            ordinary = marker in _PLAIN_SOF and precision == 8 and components in {1, 3} and height > 0  # noqa: PLR2004
+        elif marker == _APP1 and body.startswith(_EXIF):
+            orientation = _exif_orientation(body[len(_EXIF) :])
+        position += 2 + length
+    return ImageHeader("JPEG", width, height, orientation, plain=False)
+
+
+def _exif_orientation(tiff: bytes) -> int | None:
+    """Orientation of an Exif block; 1 where it names none, None where the block is malformed."""
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
+    if order is None:
+        return None
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(min(count, 200)):
+            tag, _, _, orientation = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * entry)
+            if tag == _ORIENTATION_TAG:
+                return orientation if 1 <= orientation <= _MAX_ORIENTATION else 1
+    except struct.error:
+        return None
+    return 1
+
+
+def _png(value: bytes) -> ImageHeader:
+    if value[12:16] != b"IHDR" or len(value) < 33:  # noqa: PLR2004  # signature and IHDR
+        return ImageHeader("PNG", None, None, None, plain=False)
+    width, height = struct.unpack_from(">II", value, 16)
+    whole = value.rfind(b"IEND", -_TAIL_BYTES) > 0
+    rotated = animated = False
+    position = 33
+    while position + 8 <= len(value):
+        (length,) = struct.unpack_from(">I", value, position)
+        chunk = value[position + 4 : position + 8]
+        if chunk == b"IDAT":
+            break
+        rotated |= chunk == b"eXIf"
+        animated |= chunk == b"acTL"
+        position += 12 + length
+    orientation = None if rotated else 1
+    return ImageHeader("PNG", width, height, orientation, plain=whole and not rotated and not animated)
+
+
+def _gif(value: bytes) -> ImageHeader:
+    width, height = struct.unpack_from("<HH", value, 6) if len(value) >= 10 else (None, None)  # noqa: PLR2004  # both sizes end at byte 10
+    return ImageHeader("GIF", width, height, 1, plain=False)
+
+
+def _webp(value: bytes) -> ImageHeader | None:
+    if value[8:12] != b"WEBP":
+        return None
+    kind = value[12:16]
+    width = height = None
+    if kind == b"VP8X" and len(value) >= 30:  # noqa: PLR2004  # header and canvas size
+        width = 1 + int.from_bytes(value[24:27], "little")
+        height = 1 + int.from_bytes(value[27:30], "little")
+    elif kind == b"VP8L" and len(value) >= 25:  # noqa: PLR2004
+        bits = int.from_bytes(value[21:25], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
+    elif kind == b"VP8 " and len(value) >= 30:  # noqa: PLR2004
+        width, height = (size & 0x3FFF for size in struct.unpack_from("<HH", value, 26))
+    return ImageHeader("WEBP", width, height, None, plain=False)
+
+
+def _bmp(_: bytes) -> ImageHeader:
+    return ImageHeader("BMP", None, None, 1, plain=False)
+
+
+def _tiff(_: bytes) -> ImageHeader:
+    return ImageHeader("TIFF", None, None, None, plain=False)
+
+
+_READERS: tuple[tuple[tuple[bytes, ...], Callable[[bytes], ImageHeader | None]], ...] = (
+    ((b"\xff\xd8\xff",), _jpeg),
+    ((b"\x89PNG\r\n\x1a\n",), _png),
+    ((b"RIFF",), _webp),
+    ((b"GIF87a", b"GIF89a"), _gif),
+    ((b"BM",), _bmp),
+    ((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), _tiff),
+)

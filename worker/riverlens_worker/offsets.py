@@ -1,0 +1,155 @@
+"""Which frames of a partition are open, and what may be committed. Pure.
+
+A lease is one assignment of one partition to this worker: a new object each time, never re-opened. Work
+in flight holds its lease and asks it; stale work falls out by itself.
+
+Watermarks of a lease: `next_offset` (the next to read), the lowest open offset (the next to commit),
+the highest seen. Only offsets really received are tracked, so gaps (compaction, transaction markers)
+need no special case.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class LeaseState(Enum):
+    """Life of one assignment; it only ever moves down this list."""
+
+    OPEN = auto()
+    """Ours: read, predict, publish, commit."""
+    DRAINING = auto()
+    """Being taken away: what is at the model server may still be published, all else is fenced."""
+    FENCED = auto()
+    """Taken away: nothing more is published or committed."""
+
+
+class OffsetLedger:
+    """Open and settled offsets of one lease.
+
+    Invariants: offsets are opened in rising order; each is settled exactly once; `committable` never
+    passes an open offset and never falls.
+    """
+
+    __slots__ = ("_order", "_settled", "highest")
+
+    def __init__(self) -> None:
+        self._order: deque[int] = deque()
+        self._settled: set[int] = set()
+        self.highest = -1
+
+    def open(self, offset: int) -> None:
+        """Record that `offset` was received.
+
+        Raises:
+            ValueError: not above every offset opened before.
+        """
+        if offset <= self.highest:
+            raise ValueError(f"offset {offset} after {self.highest}")
+        self.highest = offset
+        self._order.append(offset)
+
+    def settle(self, offset: int) -> None:
+        """Record the outcome of an open offset.
+
+        Raises:
+            ValueError: never opened, or settled before: a defect that would lose or repeat a frame.
+        """
+        if offset in self._settled or not self._is_open(offset):
+            raise ValueError(f"offset {offset} is not open")
+        if self._order[0] != offset:
+            self._settled.add(offset)
+            return
+        self._order.popleft()
+        while self._order and self._order[0] in self._settled:
+            self._settled.remove(self._order.popleft())
+
+    def _is_open(self, offset: int) -> bool:
+        # The membership test on the whole deque would cost time in the backlog; the ends suffice to
+        # catch strays, and a double settle inside is caught by `_settled`.
+        return bool(self._order) and self._order[0] <= offset <= self.highest
+
+    def committable(self) -> int | None:
+        """The offset to commit: the lowest open, else highest + 1; None before the first frame."""
+        if self._order:
+            return self._order[0]
+        return self.highest + 1 if self.highest >= 0 else None
+
+    def __len__(self) -> int:
+        """How many offsets are open."""
+        return len(self._order) - len(self._settled)
+
+
+@dataclass(slots=True, eq=False)
+class PartitionLease:
+    """One assignment of one partition. Writer: Source alone; every stage may read.
+
+    Attributes:
+        next_offset: the next offset to read; None until the first record where nothing was committed.
+        ledger: open and settled offsets.
+        frames, bytes_held: room in use; taken when a frame is read, given back when it is settled.
+        next_ordinal: ordinal of the next frame within this lease; dense, so order can be restored.
+        committed: the last offset committed; None before.
+    """
+
+    topic: str
+    partition: int
+    next_offset: int | None = None
+    state: LeaseState = LeaseState.OPEN
+    ledger: OffsetLedger = field(default_factory=OffsetLedger)
+    frames: int = 0
+    bytes_held: int = 0
+    next_ordinal: int = 0
+    committed: int | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether new work may start on its frames."""
+        return self.state is LeaseState.OPEN
+
+    @property
+    def fenced(self) -> bool:
+        """Whether nothing more may be published or committed."""
+        return self.state is LeaseState.FENCED
+
+    def has_room(self, room_frames: int, room_bytes: int) -> bool:
+        """Whether one more frame may be read; a first frame always, however large."""
+        if self.frames == 0:
+            return True
+        return self.frames < room_frames and self.bytes_held < room_bytes
+
+    def to_commit(self) -> int | None:
+        """The offset to commit now, or None where nothing is new."""
+        offset = self.ledger.committable()
+        return None if offset is None or offset == self.committed else offset
+
+
+class StallGuard:
+    """Notices that the process stood still long enough to have lost its partitions unawares.
+
+    A stopped process (SIGSTOP, a frozen machine) wakes up believing that it still owns its partitions.
+    After a beat that is late by more than half the session, `suspect` holds until `prove`.
+    """
+
+    __slots__ = ("_beat_s", "_limit_s", "_suspect")
+
+    def __init__(self, *, session_timeout_s: float, now_s: float) -> None:
+        self._limit_s = session_timeout_s / 2
+        self._beat_s = now_s
+        self._suspect = False
+
+    def beat(self, now_s: float) -> None:
+        """Called about once a second while the loop runs."""
+        self._suspect = self.suspect(now_s)
+        self._beat_s = now_s
+
+    def suspect(self, now_s: float) -> bool:
+        """Whether publishing must wait until membership is proved. Safe to ask before the late beat."""
+        return self._suspect or now_s - self._beat_s > 1.0 + self._limit_s
+
+    def prove(self, now_s: float) -> None:
+        """A commit of the current offsets succeeded, or every lease was given up."""
+        self._suspect = False
+        self._beat_s = now_s
