@@ -1,0 +1,48 @@
+# Every target sets up what it needs. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+
+DEMO_SECONDS ?= 60
+VIDEO ?=
+MODEL ?=
+TARGET ?=
+BENCH ?=
+
+.PHONY: help setup demo test test-tools lint bench contract chaos clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## .venv with everything in it, once; other targets call this
+	@sh scripts/setup.sh
+
+demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C) VIDEO=path MODEL=path
+	@.venv/bin/riverlens demo --seconds "$(DEMO_SECONDS)" $(if $(VIDEO),--video "$(VIDEO)") $(if $(MODEL),--model "$(MODEL)")
+
+test: setup ## unit, stage, contract and integration tests; needs nothing else
+	@$(PYTEST) -m "not chaos and not tools" tests/unit tests/stages tests/contract tests/integration
+
+test-tools: setup ## tests with Debian's tools (prometheus, kcat, ...); a missing one is a failure
+	@$(PYTEST) -m tools tests/tools
+
+contract: setup ## the model server contract against a server that runs: TARGET=host:8500
+	@test -n "$(TARGET)" || { echo "make contract needs TARGET=host:port of a model server's gRPC port" >&2; exit 2; }
+	@RIVERLENS_CONTRACT_TARGET="$(TARGET)" $(PYTEST) tests/contract
+
+chaos: setup ## tests that break real things for minutes
+	@$(PYTEST) -m chaos tests/chaos
+
+bench: setup ## the benchmarks: BENCH="--help" shows what they take
+	@$(PYTHON) -m benchmarks $(BENCH)
+
+lint: setup ## ruff, its formatter, mypy strict
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+clean: ## remove .venv, caches and the demo's output
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-output dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
