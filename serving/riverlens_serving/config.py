@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from riverlens_serving.batching_parameters import BatchingParameters
 from riverlens_serving.versions import Latest, Policy
 
 
@@ -69,6 +70,8 @@ class ServerOptions:
     listen: Listen = field(default_factory=Listen)
     patience: Patience = field(default_factory=Patience)
     load: LoadOptions = field(default_factory=LoadOptions)
+    batching: BatchingParameters | None = None
+    """None: every request is a run of its own."""
     predict: PredictOptions = field(default_factory=PredictOptions)
     drain_s: float = 10.0
     """After SIGTERM, how long calls in flight may take to finish."""

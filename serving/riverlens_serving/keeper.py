@@ -1,8 +1,9 @@
 """One model's versions: looks at its base path, loads what should be there, unloads what should not.
 
 One thread per model owns all of the model's state; loads and unloads run on threads of their own and report
-back to it. TensorFlow Serving loads inline in one manager thread, so that a version that fails slowly holds up
-every other model; here it holds up nobody. Otherwise as TensorFlow Serving: load the new, then unload the old.
+back to it. TensorFlow Serving loads inline in one manager thread, so that a version that fails slowly holds
+up every other model; here it holds up nobody. Otherwise as TensorFlow Serving: load the new, then unload the
+old.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a version's folder to a servable: the SavedModel in its own graph and v1 session, and its signatures."""
+"""From a version's folder to a servable: the SavedModel in a graph and v1 session of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from riverlens_serving.batching import Batcher, BatchingSession
+from riverlens_serving.batching_parameters import check_for_load
 from riverlens_serving.config import LoadOptions
 from riverlens_serving.session import Session, open_session, serving_error
 from riverlens_serving.status import Code, ServingError
@@ -24,12 +26,12 @@ class Servable:
     """One loaded version: what answers requests."""
 
     signature_defs: Mapping[str, Any]
-    """Every SignatureDef of the MetaGraphDef by key, unfiltered: TF2 exports hold `__saved_model_init_op` too."""
+    """Every SignatureDef of the MetaGraphDef by key; of TF2 exports, `__saved_model_init_op` too."""
     session: Session
 
 
-def load(folder: Path, options: LoadOptions) -> Servable:
-    """Load one version. Blocks for as long as TensorFlow takes.
+def load(folder: Path, options: LoadOptions, batcher: Batcher | None) -> Servable:
+    """Load one version, its runs merged by `batcher` if there is one. Blocks for as long as TensorFlow takes.
 
     Raises:
         ServingError: whatever stands in the way, with TensorFlow Serving's text where it has one.
@@ -40,13 +42,16 @@ def load(folder: Path, options: LoadOptions) -> Servable:
             "Specified file path does not appear to contain a SavedModel bundle (should have a file called"
             f" `saved_model.pb`)\nSpecified file path: {folder}",
         )
+    if batcher is not None:
+        check_for_load(batcher.parameters)
     session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config(options))
     try:
         with session.graph.as_default():
             meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(folder))
-        return Servable(dict(meta_graph.signature_def), open_session(session))
-    except Exception as error:
-        # TensorFlow's loader raises whatever a broken folder provokes; all of it means "this version failed".
+        opened = open_session(session)
+        batched = BatchingSession(opened, batcher) if batcher is not None else opened
+        return Servable(dict(meta_graph.signature_def), batched)
+    except Exception as error:  # a broken folder provokes anything; all of it means "this version failed"
         session.close()
         _log.debug("loading %s failed", folder, exc_info=True)
         raise serving_error(error) from error

@@ -17,7 +17,8 @@ def get_model_metadata(request: Any, registry: Registry) -> Any:
     """The GetModelMetadataResponse: every signature of the version, unfiltered.
 
     Raises:
-        ServingError: no ModelSpec, no or an unknown field, or what `lookup.hold` raises, checked in this order.
+        ServingError: no ModelSpec, no or an unknown field, or what `lookup.hold` raises, checked in this
+        order.
     """
     if not request.HasField("model_spec"):
         raise invalid(lookup.MISSING_MODEL_SPEC)

@@ -1,4 +1,4 @@
-"""Predict on one loaded version: TensorFlow Serving's checks in TensorFlow Serving's order, and the reply's bytes.
+"""Predict on one loaded version: TensorFlow Serving's checks in its order, and the reply's bytes.
 
 The first failing check wins: signature, method name, input count, each input, output filter, then the run.
 Texts: predict_util.cc in TensorFlow Serving and cc/saved_model/util.cc in TensorFlow.
@@ -90,8 +90,8 @@ def _feeds(inputs: Any, signature: Any) -> dict[str, Array]:
         else:
             raise invalid(
                 f"Signature input alias: {alias}(feed name: {feed_name}) not found in request and no default"
-                f" value provided. Inputs expected to be in the request {{{_joined(inputs)}}}, or default input"
-                f" alias set: {_joined(signature.defaults)}"
+                f" value provided. Inputs expected to be in the request {{{_joined(inputs)}}}, or default"
+                f" input alias set: {_joined(signature.defaults)}"
             )
         try:
             feeds[feed_name] = tensors.decode(proto)
@@ -99,7 +99,8 @@ def _feeds(inputs: Any, signature: Any) -> dict[str, Array]:
             raise invalid(f"tensor parsing error: {alias}") from error
     if len(used) != len(inputs):
         raise invalid(
-            f"Inputs contains invalid name. Used request inputs: {_joined(used)}, request input: {_joined(inputs)}"
+            f"Inputs contains invalid name. Used request inputs: {_joined(used)}, request input:"
+            f" {_joined(inputs)}"
         )
     return feeds
 

@@ -3,13 +3,13 @@
 Where it differs from `tensorflow_model_server`, beyond what `flags.UNSERVED` lists:
 
 - binds 127.0.0.1 unless `--bind_address` says otherwise (TensorFlow Serving: 0.0.0.0);
-- `--port=auto` takes a free port, `--port_file` gets its number, and a line `listening on ADDRESS:PORT` goes to
-  standard output once calls are answered;
+- `--port=auto` takes a free port; once calls are answered, `--port_file` gets its number and standard output
+  a line `listening on ADDRESS:PORT`;
 - an unknown flag is an error (TensorFlow Serving prints its usage and goes on without it);
 - SIGTERM drains: calls in flight finish, for at most `--drain_seconds`;
 - GPU memory grows as needed unless `--per_process_gpu_memory_fraction` is given;
 - each model's loads run on their own thread, so a load that fails slowly holds up no other model;
-- a version whose `variables/` lacks its index fails to load (TensorFlow Serving loads it and fails each call);
+- a version whose `variables/` lacks its index fails to load (TensorFlow Serving loads it, each call fails);
 - texts of gRPC's own refusals (unknown method, too many calls) are Python gRPC's.
 """
 
@@ -90,7 +90,7 @@ def _import_tensorflow() -> None:
 
 
 def _announce(options: ServerOptions, port: int) -> None:
-    """Say that calls are answered: to whoever reads standard output, and to whoever waits for the port file."""
+    """Say that calls are answered, to whoever reads standard output or waits for the port file."""
     address = f"{options.listen.address}:{port}"
     for model in options.models:
         _log.info("serving %s from %s", model.name, model.base_path)

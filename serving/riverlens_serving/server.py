@@ -1,6 +1,7 @@
 """The server's life: load the models, open the port, answer, drain.
 
-The port opens only after every configured model has a version that answers, so a client that connects can call.
+The port opens only after every configured model has a version that answers, so a client that connects can
+call.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import grpc
 
 from riverlens.errors import RiverlensError, SetupError
 from riverlens_serving import loader
+from riverlens_serving.batching import Batcher
 from riverlens_serving.config import Listen, Model, ServerOptions
 from riverlens_serving.keeper import Keeper
 from riverlens_serving.registry import Registry
@@ -39,7 +41,8 @@ class Server:
         self._options = options
         self._stopping = stopping
         self._registry = Registry()
-        load = partial(loader.load, options=options.load)
+        self._batcher = Batcher(options.batching) if options.batching is not None else None
+        load = partial(loader.load, options=options.load, batcher=self._batcher)
         self._keepers = [Keeper(model, self._registry, load, options.patience) for model in options.models]
         self._grpc: grpc.Server | None = None
 
@@ -59,7 +62,7 @@ class Server:
         return port
 
     def _wait_for(self, model: Model) -> bool:
-        """Block until a version answers. Waits for ever while there is none to load, as TensorFlow Serving does."""
+        """Block until a version answers. Waits while there is none to load, as TensorFlow Serving does."""
         while not self._registry.wait_until(lambda: self._is_decided(model.name), _STOP_CHECK_S):
             if self._stopping.is_set():
                 return False
@@ -69,8 +72,9 @@ class Server:
                 f"{{{{name: {model.name} version: {s.version}}} due to error: {s.error}}}, " for s in failures
             )
             raise RiverlensError(
-                f"Failed to start server. Error: UNKNOWN: {len(failures)} servable(s) did not become available:"
-                f" {{{reasons}}}; tried --max_num_load_retries={self._options.patience.max_retries} more times"
+                f"Failed to start server. Error: UNKNOWN: {len(failures)} servable(s) did not become"
+                f" available: {{{reasons}}}; tried"
+                f" --max_num_load_retries={self._options.patience.max_retries} more times"
             )
         return True
 
@@ -98,7 +102,7 @@ class Server:
         return server, port
 
     def stop(self) -> bool:
-        """Refuse new calls, let those in flight finish for `drain_s`, unload. False where some did not finish."""
+        """Refuse new calls, let those in flight finish for `drain_s`, unload. False if some did not end."""
         if self._grpc is not None:
             self._grpc.stop(self._options.drain_s).wait()
         stoppers = [threading.Thread(target=keeper.stop, daemon=True) for keeper in self._keepers]
@@ -106,7 +110,11 @@ class Server:
             stopper.start()
         for stopper in stoppers:
             stopper.join(_UNLOAD_S)
-        return not any(stopper.is_alive() for stopper in stoppers)
+        if any(stopper.is_alive() for stopper in stoppers):
+            return False
+        if self._batcher is not None:
+            self._batcher.stop()
+        return True
 
 
 _UNLOAD_S = 2.0

@@ -7,7 +7,7 @@ their cost can be seen (`Predict.handle` is what the overhead benchmark times).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -15,33 +15,20 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from riverlens_serving import lookup, metadata, prediction
 from riverlens_serving.config import PredictOptions
-from riverlens_serving.loader import Servable
 from riverlens_serving.registry import Registry
-from riverlens_serving.status import Code, ServingError, cut, invalid
-from riverlens_serving.tensors import Array
+from riverlens_serving.status import ServingError, cut, invalid
 
 _log = logging.getLogger(__name__)
 
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-Run = Callable[[Servable, Mapping[str, Array], tuple[str, ...], int], list[Array]]
-"""Runs (servable, feeds, fetches, timeout in ms): at once, or as part of a batch."""
-
-
-def run_at_once(
-    servable: Servable, feeds: Mapping[str, Array], fetches: tuple[str, ...], timeout_ms: int
-) -> list[Array]:
-    """One request, one run of the session."""
-    return servable.session.run(feeds, fetches, timeout_ms)
-
 
 class Predict:
     """The Predict method without its transport."""
 
-    def __init__(self, registry: Registry, options: PredictOptions, run: Run = run_at_once) -> None:
+    def __init__(self, registry: Registry, options: PredictOptions) -> None:
         self._registry = registry
         self._options = options
-        self._run = run
 
     def handle(self, request_bytes: bytes, timeout_ms: int) -> bytes:
         """A serialized PredictRequest to a serialized PredictResponse. `timeout_ms <= 0`: none.
@@ -56,7 +43,7 @@ class Predict:
         with lookup.hold(self._registry, request.model_spec) as held:
             servable = held.servable
             call = prediction.prepare(request, servable, self._options)
-            outputs = self._run(servable, call.feeds, call.fetches, timeout_ms)
+            outputs = servable.session.run(call.feeds, call.fetches, timeout_ms)
             as_content = self._options.reply_as_content
             return prediction.reply(name, held.version, call, outputs, servable, as_content=as_content)
 
@@ -90,15 +77,14 @@ def _method(request_type: Any, answer: Callable[[Any], Any]) -> Callable[[bytes,
     return handle
 
 
-def _handler(handle: Callable[[bytes, int], bytes]) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _handler(handle: Callable[[bytes, int], bytes]) -> Any:
     def serve(request_bytes: bytes, context: grpc.ServicerContext) -> bytes:
         try:
             return handle(request_bytes, _timeout_ms(context))
         except ServingError as error:
             context.set_code(_GRPC_CODES[error.code])
             context.set_details(cut(error.message))
-        except Exception:
-            # A defect of ours must not look like the caller's: INTERNAL, and the traceback in the log.
+        except Exception:  # noqa: BLE001  # a defect must not look like the caller's fault: INTERNAL, and a traceback
             _log.exception("a handler failed")
             context.set_code(grpc.StatusCode.INTERNAL)
             context.set_details("the model server failed; its log says why")
@@ -112,8 +98,8 @@ _NO_DEADLINE_S = 1e9
 
 
 def _timeout_ms(context: grpc.ServicerContext) -> int:
-    """The caller's deadline as RunOptions wants it. One already past gives 0, no timeout, as TensorFlow Serving."""
+    """The caller's deadline for RunOptions. One already past gives 0, no timeout, as TensorFlow Serving."""
     remaining_s = context.time_remaining()
-    if remaining_s is None or remaining_s > _NO_DEADLINE_S:
+    if remaining_s > _NO_DEADLINE_S:
         return 0
     return int(remaining_s * 1000)

@@ -1,8 +1,9 @@
 """A graph behind a TF1 session, run the way TensorFlow Serving runs it: `DirectSession::Run`.
 
 TensorFlow Serving answers with the TF1 runtime, so every text about dtypes, shapes and kernels is whatever
-DirectSession says. Only a v1 Session gives the same ones; `signatures[...]` of a TF2 load words them otherwise,
-and the public `Session.run` casts dtypes silently and checks static shapes, which TensorFlow Serving never does.
+DirectSession says. Only a v1 Session gives the same ones; `signatures[...]` of a TF2 load words them
+otherwise, and the public `Session.run` casts dtypes silently and checks static shapes, which TensorFlow
+Serving never does.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Session(Protocol):
 
 
 def as_array(value: Any) -> Array:
-    """A fetched value as an array: scalars come back bare, and a bare bytes object would lose trailing zeros."""
+    """A fetched value as an array. Scalars come back bare; numpy would cut trailing zeros off bare bytes."""
     if isinstance(value, bytes):
         array = np.empty((), object)
         array[()] = value
@@ -69,7 +70,7 @@ class DirectSession:
         self._known: dict[str, tuple[Any, int]] = {}
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int) -> list[Array]:
-        """See `Session.run`. Feeds go in the order of their names, which numbers the `arg[i]` of error texts."""
+        """See `Session.run`. Feeds go in the order of their names: `arg[i]` of error texts counts so."""
         by_output = {self._feed(name): feeds[name] for name in sorted(feeds)}
         wanted = [self._fetch(name) for name in fetches]
         try:
@@ -157,7 +158,8 @@ class PublicSession:
 
 def _c_name(dtype: Any) -> str:
     """The name in C++ texts: `float`, not `float32`."""
-    return {"float32": "float", "float64": "double", "float16": "half"}.get(dtype.name, dtype.name)
+    name = str(dtype.name)
+    return {"float32": "float", "float64": "double", "float16": "half"}.get(name, name)
 
 
 def open_session(session: Any) -> Session:

@@ -1,8 +1,8 @@
 """TensorProto to numpy and back, with `Tensor::FromProto`'s tolerance and `Tensor::AsProtoField`'s layout.
 
 `tf.make_ndarray` is stricter than the server on the way in and slow on the way out, so both ways are written
-here after TensorFlow's core/framework/tensor.cc: a typed list shorter than the shape repeats its last value, an
-empty one means zeros, a longer one is cut, and `tensor_content` must fit exactly.
+here after TensorFlow's core/framework/tensor.cc: a typed list shorter than the shape repeats its last value,
+an empty one means zeros, a longer one is cut, and `tensor_content` must fit exactly.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def _decode_content(content: bytes, kind: _Kind, count: int) -> Array:
         raise TensorParseError(f"{len(content)} bytes for {count} elements of {kind.array_dtype}")
     if kind.array_dtype == np.bool_:
         # C++ copies the bytes; numpy and TensorFlow's kernels expect 0 or 1.
-        return np.frombuffer(content, np.uint8) != 0
+        truth: Array = np.frombuffer(content, np.uint8) != 0
+        return truth
     return np.frombuffer(content, kind.array_dtype)
 
 
@@ -117,7 +118,8 @@ def _decode_values(values: Any, kind: _Kind, count: int) -> Array:
         missing = (wanted - sent.size) // per_element
         last = sent[-per_element:] if sent.size else np.zeros(per_element, kind.cast_dtype)
         sent = np.concatenate((sent, np.tile(last, missing)))
-    return sent.view(kind.array_dtype)
+    viewed: Array = sent.view(kind.array_dtype)
+    return viewed
 
 
 def _decode_strings(proto: Any, count: int) -> Array:

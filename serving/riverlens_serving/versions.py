@@ -26,7 +26,7 @@ class State(IntEnum):
 
 
 def parse_version(folder_name: str) -> int | None:
-    """The version that a child of the base path stands for (`00000123` is 123), or None for any other name."""
+    """The version that a child of the base path stands for (`00000123` is 123), None for any other name."""
     if _NUMBER.fullmatch(folder_name) is None:
         return None
     version = int(folder_name)

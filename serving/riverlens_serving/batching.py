@@ -1,0 +1,167 @@
+"""Batches at work: threads that run them, and a session that waits for its part.
+
+A request waits on its own gRPC thread until its batch is done, as in TensorFlow Serving: to fill batches from
+single-row callers, `--grpc_max_threads` must be above the rows wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from riverlens_serving.batching_merge import count_rows, merge, split
+from riverlens_serving.batching_parameters import BatchingParameters
+from riverlens_serving.batching_queue import BatchScheduler
+from riverlens_serving.session import Session
+from riverlens_serving.status import Code, ServingError
+from riverlens_serving.tensors import Array
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    """One request in a queue. Its batch's thread sets `outputs` or `error`, then `done`."""
+
+    session: Session
+    feeds: Mapping[str, Array]
+    fetches: tuple[str, ...]
+    rows: int
+    deadline_s: float | None
+    """On the monotonic clock; None: no deadline."""
+    done: threading.Event = field(default_factory=threading.Event)
+    outputs: list[Array] = field(default_factory=list)
+    error: ServingError | None = None
+
+
+class Batcher:
+    """The one pool of batch threads that all models share, and its scheduler."""
+
+    def __init__(self, parameters: BatchingParameters) -> None:
+        self.parameters = parameters
+        self._scheduler: BatchScheduler[_Task] = BatchScheduler(parameters)
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{parameters.thread_pool_name}_{number}", daemon=True)
+            for number in range(parameters.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self, key: Hashable, task: _Task) -> list[Array]:
+        """Queue a task and wait for its outputs.
+
+        Raises:
+            ServingError: refused by the queue, or the whole batch failed.
+        """
+        with self._changed:
+            self._scheduler.add(key, task, time.monotonic())
+            self._changed.notify()
+        task.done.wait()
+        if task.error is not None:
+            # A new exception each: one object raised on many threads would grow a shared traceback.
+            raise ServingError(task.error.code, task.error.message)
+        return task.outputs
+
+    def forget(self, keys: set[Hashable]) -> None:
+        """Drop the queues of a version that is being unloaded."""
+        with self._changed:
+            self._scheduler.forget(keys)
+
+    def stop(self) -> None:
+        """End the threads. No request may be waiting."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        # Left to the interpreter's end, a thread that wakes up then takes the process down with it.
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            _process(batch, self.parameters)
+
+    def _next(self) -> list[_Task] | None:
+        with self._changed:
+            while not self._stopped:
+                now_s = time.monotonic()
+                taken = self._scheduler.take(now_s)
+                if taken is not None:
+                    return taken[1]
+                due_s = self._scheduler.due_at()
+                self._changed.wait(None if due_s is None else max(due_s - now_s, 0))
+        return None
+
+
+def _process(batch: list[_Task], parameters: BatchingParameters) -> None:
+    """Run one batch. Whatever happens, each of its tasks is done afterwards, all with the same status."""
+    error: ServingError | None = None
+    try:
+        timeout_ms = _timeout_ms(batch, time.monotonic())
+        feeds = merge([task.feeds for task in batch], parameters)
+        # All tasks of a queue fetch the same set, each in its own order.
+        fetches = batch[0].fetches
+        outputs = batch[0].session.run(feeds, fetches, timeout_ms)
+        for task, parts in zip(batch, split(outputs, [task.rows for task in batch], parameters), strict=True):
+            by_name = dict(zip(fetches, parts, strict=True))
+            task.outputs = [by_name[name] for name in task.fetches]
+    except ServingError as failure:
+        error = failure
+    except Exception as failure:  # noqa: BLE001  # callers left alone would wait for ever, whatever it is
+        _log.exception("a batch failed")
+        error = ServingError(Code.INTERNAL, f"batching failed: {failure}")
+    finally:
+        for task in batch:
+            task.error = error
+            task.done.set()
+
+
+def _timeout_ms(batch: Sequence[_Task], now_s: float) -> int:
+    """The latest deadline of a batch as a timeout, 0 where one task has none.
+
+    Raises:
+        ServingError: RESOURCE_EXHAUSTED, every task has waited past its deadline.
+    """
+    deadlines = [task.deadline_s for task in batch]
+    latest = max((deadline for deadline in deadlines if deadline is not None), default=now_s)
+    if None in deadlines:
+        return 0
+    if latest <= now_s:
+        raise ServingError(Code.RESOURCE_EXHAUSTED, "Run() timeout exceeded while waiting in batching queue")
+    return max(int((latest - now_s) * 1000), 1)
+
+
+class BatchingSession:
+    """A `Session` whose runs are merged with those of other callers.
+
+    The queue is the version x the set of input tensors x the set of output tensors, not the signature's name:
+    an output filter of its own makes a queue of its own.
+    """
+
+    def __init__(self, session: Session, batcher: Batcher) -> None:
+        self._session = session
+        self._batcher = batcher
+        self._keys: set[Hashable] = set()
+
+    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int) -> list[Array]:
+        """See `Session.run`. Zero rows run alone; TensorFlow Serving would never schedule them."""
+        rows = count_rows(feeds)
+        if rows == 0:
+            return self._session.run(feeds, fetches, timeout_ms)
+        deadline_s = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else None
+        key = (id(self), frozenset(feeds), frozenset(fetches))
+        self._keys.add(key)
+        return self._batcher.run(key, _Task(self._session, feeds, tuple(fetches), rows, deadline_s))
+
+    def data_type(self, tensor_name: str) -> int:
+        """See `Session.data_type`."""
+        return self._session.data_type(tensor_name)
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self._batcher.forget(self._keys)
+        self._session.close()
