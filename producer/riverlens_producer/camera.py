@@ -1,0 +1,100 @@
+"""One camera's loop: take a picture, wait until it is due, send it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from riverlens.frame import Frame
+from riverlens.frame_buffer import WhenFull
+from riverlens.frame_producer import FrameProducer, FrameTooLargeError
+from riverlens_producer.pacing import Timetable
+from riverlens_producer.sources import Picture, Source
+from riverlens_producer.summary import CameraCounts
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """What one camera is to do.
+
+    Attributes:
+        phase: part of a frame period by which it comes after others, 0 to 1: spreads the load.
+        frames: stop after so many, or None.
+        duration_s: stop so many seconds after the start, or None.
+    """
+
+    camera_id: str
+    source: Source
+    when_full: WhenFull
+    phase: float = 0.0
+    frames: int | None = None
+    duration_s: float | None = None
+
+
+def timetable(plan: CameraPlan, start_s: float) -> Timetable:
+    """The camera's clock. A source with times of its own (fps None) paces by them: its period is unused."""
+    fps = plan.source.fps
+    if fps == 0:
+        return Timetable(start_s, None, plan.source.live)
+    period_s = 1.0 if fps is None else 1 / fps
+    return Timetable(start_s + plan.phase * (0.0 if fps is None else period_s), period_s, plan.source.live)
+
+
+async def run_camera(
+    plan: CameraPlan,
+    producer: FrameProducer,
+    counts: CameraCounts,
+    *,
+    start_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Send the source's pictures until it ends or the plan is fulfilled.
+
+    Raises:
+        SourceError: the source fails.
+        UnreachableError: Kafka refuses us for good.
+    """
+    times = timetable(plan, start_s)
+    sequence = 0
+    while plan.frames is None or counts.sent + counts.refused < plan.frames:
+        picture = await plan.source.picture(sequence)
+        if picture is None:
+            return
+        due_s = times.due_s(sequence, picture.offset_s)
+        end_s = None if plan.duration_s is None else start_s + plan.duration_s
+        if end_s is not None and max(due_s, clock() if times.period_s is None else due_s) >= end_s:
+            return
+        wait_s = due_s - clock()
+        # Even a camera behind its time lets the others have a turn.
+        await asyncio.sleep(max(0.0, wait_s))
+        await _send(producer, plan, picture, sequence, counts)
+        following = times.after(sequence, clock())
+        counts.skipped += following - sequence - 1
+        sequence = following
+
+
+async def _send(
+    producer: FrameProducer, plan: CameraPlan, picture: Picture, sequence: int, counts: CameraCounts
+) -> None:
+    frame = Frame(
+        camera_id=plan.camera_id,
+        image=picture.image,
+        captured_at_ms=time.time_ns() // 1_000_000,
+        frame_id=picture.name or str(sequence),
+        sequence=sequence,
+        content_type=picture.content_type,
+    )
+    try:
+        await producer.send(frame, when_full=plan.when_full)
+    except FrameTooLargeError as error:
+        if not counts.refused:
+            _log.warning("%s; further ones are only counted", error)
+        counts.refused += 1
+        return
+    counts.sent += 1
+    counts.sent_bytes += len(picture.image)
