@@ -1,0 +1,273 @@
+"""A cluster of one or three real Kafka brokers, as a context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from riverlens.broker.home import ClusterHome
+from riverlens.broker.jars import ensure_jars
+from riverlens.broker.java import find_java
+from riverlens.broker.jvm import Jvm
+from riverlens.broker.node import BrokerNode
+from riverlens.broker.ports import LOOPBACK, free_ports, is_free
+from riverlens.broker.properties import PLAIN_LISTENER, NodePorts, server_properties, to_text
+from riverlens.broker.ready import wait_until_ready
+from riverlens.errors import SetupError
+
+_log = logging.getLogger(__name__)
+
+_SIZES = (1, 3)
+_BIND_TRIES = 3
+_PORT_TAKEN = re.compile(r"Address already in use|BindException")
+_TAIL_LINES = 12
+_STOP_GRACE_S = 15.0
+
+
+class EmbeddedBroker:
+    """Apache Kafka in KRaft mode on the loopback address, for as long as the `with` block runs.
+
+    Entered with `with` (which runs its own event loop, so not inside one) or `async with`, it is ready:
+    groups and transactions have their coordinators. However this process ends, the brokers end too.
+    Nodes are numbered from 1. The methods on single nodes block (an async caller uses
+    `asyncio.to_thread`) and belong to one thread at a time.
+
+    Args:
+        brokers: 1, or 3: then replication is 3 and min.insync.replicas 2.
+        port: port of the first broker, the next ones follow; None takes free ones.
+        data_dir: keeps the data; None means a temporary folder, removed at the end.
+        listeners: further listeners by security protocol, e.g. ("SSL", "SASL_SSL"), each on a free port.
+        properties: Kafka server properties that win over ours, e.g. the key store of a listener.
+        java_options: options of the JVM that win over ours.
+        start_timeout_s: bound of each start.
+    """
+
+    def __init__(
+        self,
+        *,
+        brokers: int = 1,
+        port: int | None = None,
+        data_dir: Path | None = None,
+        listeners: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+        java_options: Sequence[str] = (),
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        if brokers not in _SIZES:
+            raise ValueError(f"brokers must be 1 or 3, not {brokers}")
+        self._count = brokers
+        self._port = port
+        self._data_dir = data_dir
+        self._listeners = tuple(listeners)
+        self._properties = dict(properties or {})
+        self._java_options = tuple(java_options)
+        self._start_timeout_s = start_timeout_s
+        self._home: ClusterHome | None = None
+        self._ports: list[NodePorts] = []
+        self._nodes: dict[int, BrokerNode] = {}
+        self._paused: set[int] = set()
+
+    # -- what clients need
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """All brokers' plain listeners, "127.0.0.1:p1,127.0.0.1:p2"; the same after a restart of a node."""
+        return self.bootstrap_for(PLAIN_LISTENER)
+
+    def bootstrap_for(self, listener: str) -> str:
+        """All brokers' addresses on one listener, e.g. "SSL"."""
+        return ",".join(f"{LOOPBACK}:{ports.listeners[listener]}" for ports in self._ports)
+
+    @property
+    def running(self) -> list[int]:
+        """The nodes whose process exists; paused ones count."""
+        return [number for number, node in self._nodes.items() if node.running]
+
+    def pid(self, node: int) -> int | None:
+        """Process id of a node's JVM, as of its last start."""
+        return self._nodes[node].pid
+
+    def log(self, node: int) -> Path:
+        """The file a node logs to."""
+        return self._nodes[node].log
+
+    # -- the whole cluster
+
+    async def open(self) -> None:
+        """Start all brokers and wait until they are ready.
+
+        Raises:
+            SetupError: Java or Maven is missing, a port is taken, or Kafka does not start; with the last
+                lines of its log.
+        """
+        java = find_java()
+        jars = await asyncio.to_thread(ensure_jars)
+        jvm = Jvm(java, jars, self._java_options)
+        self._home = ClusterHome(self._count, self._data_dir)
+        try:
+            for attempt in range(1, _BIND_TRIES + 1):
+                self._ports = self._choose_ports()
+                await self._prepare(jvm, self._home)
+                try:
+                    await self._run_all()
+                except _PortTakenError:
+                    if attempt == _BIND_TRIES:
+                        raise
+                    _log.info("a port was taken before Kafka came to it; trying others")
+                    self._end_all(grace_s=0)
+                else:
+                    return
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop all brokers. Temporary data is removed, so they are killed; kept data is closed well."""
+        if self._home is None:
+            return
+        try:
+            self._end_all(grace_s=0 if self._home.temporary else _STOP_GRACE_S)
+        finally:
+            self._home.close()
+            self._home = None
+
+    # -- single nodes, for tests of faults
+
+    def kill(self, node: int) -> None:
+        """SIGKILL; returns when the process is gone."""
+        self._nodes[node].end(grace_s=0)
+        self._paused.discard(node)
+
+    def stop(self, node: int) -> None:
+        """SIGTERM: a controlled shutdown that hands leadership over first; killed after 15 s."""
+        self._nodes[node].end(grace_s=_STOP_GRACE_S)
+        self._paused.discard(node)
+
+    def pause(self, node: int) -> None:
+        """SIGSTOP: its connections stay open and nothing answers."""
+        self._nodes[node].signal("STOP")
+        self._paused.add(node)
+
+    def resume(self, node: int) -> None:
+        """SIGCONT after `pause`."""
+        self._nodes[node].signal("CONT")
+        self._paused.discard(node)
+
+    def start(self, node: int) -> None:
+        """Start a killed or stopped node on its old ports and data; returns when it serves again.
+
+        Raises:
+            SetupError: as `open`.
+        """
+        self._nodes[node].start()
+        asyncio.run(self._await_ready([node]))
+
+    # -- within
+
+    async def _prepare(self, jvm: Jvm, home: ClusterHome) -> None:
+        """Write each node's properties and format its storage where that is still to be done."""
+        formats: list[asyncio.Task[None]] = []
+        for number in range(1, self._count + 1):
+            folder = home.node(number)
+            path = folder / "server.properties"
+            properties = server_properties(number, self._ports, folder / "data", self._properties)
+            path.write_text(to_text(properties), encoding="latin-1", errors="backslashreplace")
+            doomed = home.path if home.temporary else None
+            self._nodes[number] = BrokerNode(number, jvm.broker(path), folder / "kafka.log", doomed)
+            if not home.formatted(number):
+                format_storage = asyncio.to_thread(jvm.format_storage, path, home.cluster_id)
+                formats.append(asyncio.create_task(format_storage))
+        try:
+            await asyncio.gather(*formats)
+        finally:
+            # A thread cannot be cancelled: wait for it, or it writes into a folder that was removed.
+            if formats:
+                await asyncio.wait(formats)
+
+    def _choose_ports(self) -> list[NodePorts]:
+        names = (PLAIN_LISTENER, *self._listeners)
+        fresh = iter(free_ports(self._count * (len(names) + 1)))
+        chosen = []
+        for number in range(self._count):
+            by_name = {name: next(fresh) for name in names}
+            if self._port is not None:
+                by_name[PLAIN_LISTENER] = self._port + number
+                if not is_free(self._port + number):
+                    raise _port_in_use(self._port + number)
+            chosen.append(NodePorts(by_name, next(fresh)))
+        return chosen
+
+    async def _run_all(self) -> None:
+        for node in self._nodes.values():
+            node.start()
+        await self._await_ready(list(self._nodes))
+
+    async def _await_ready(self, starting: Sequence[int]) -> None:
+        awake = [number for number in self.running if number not in self._paused]
+        ports = [self._ports[number - 1].listeners[PLAIN_LISTENER] for number in awake]
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                await wait_until_ready(ports, lambda: self._check_alive(starting))
+        except TimeoutError:
+            slow = self._nodes[starting[0]]
+            raise SetupError(
+                _with_log(f"Kafka was not ready within {self._start_timeout_s:.0f} s", slow)
+            ) from None
+
+    def _check_alive(self, starting: Sequence[int]) -> None:
+        for number in starting:
+            node = self._nodes[number]
+            if node.running:
+                continue
+            if _PORT_TAKEN.search("\n".join(node.log_tail(200))):
+                raise _PortTakenError(_with_log(f"a port of Kafka's broker {number} is in use", node))
+            raise SetupError(_with_log(f"Kafka's broker {number} ended while it started", node))
+
+    def _end_all(self, *, grace_s: float) -> None:
+        """Ask all first, then wait: three brokers that stop one after the other wait for lost majorities."""
+        if grace_s > 0:
+            for node in self._nodes.values():
+                node.signal("CONT")
+                node.signal("TERM")
+        for node in self._nodes.values():
+            node.end(grace_s=grace_s)
+        self._paused.clear()
+
+    def __enter__(self) -> Self:
+        asyncio.run(self.open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Shielded: the brokers must be gone, whatever becomes of this task.
+        await asyncio.shield(asyncio.to_thread(self.close))
+
+
+class _PortTakenError(SetupError):
+    """Somebody else took a port between our choice and Kafka's start."""
+
+
+def _port_in_use(port: int) -> SetupError:
+    return SetupError(
+        f"port {port} on {LOOPBACK} is in use; stop what uses it or choose another: riverlens broker --port N"
+    )
+
+
+def _with_log(what: str, node: BrokerNode) -> str:
+    tail = "\n".join(f"  {line[:240]}" for line in node.log_tail(_TAIL_LINES))
+    return f"{what}; its log, {node.log}, ends with:\n{tail}"
