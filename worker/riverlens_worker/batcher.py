@@ -6,12 +6,11 @@ out, never comes back.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 
 from riverlens_worker.batching import Limits, OpenBatches
-from riverlens_worker.channel import Channel, EndOfStream
+from riverlens_worker.channel import Channel, EndOfStream, Signal
 from riverlens_worker.messages import Batch, DecodedFrame
 from riverlens_worker.metrics import Metrics
 
@@ -23,23 +22,22 @@ class Batcher:
         self._rows = rows
         self._open = OpenBatches(limits)
         self._metrics = metrics
-        self._changed = asyncio.Condition()
+        self._changed = Signal()
         self._ended = False
 
     async def run(self) -> None:
         """Pull rows until the input ends."""
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: len(self._open) < self._open.limits.rows)
+            await self._changed.until(lambda: len(self._open) < self._open.limits.rows)
             try:
                 rows = await self._rows.receive_many(self._open.limits.rows - len(self._open))
             except EndOfStream:
                 break
             for row in rows:
                 self._open.add(row)
-            await self._tell()
+            self._changed.fire()
         self._ended = True
-        await self._tell()
+        self._changed.fire()
 
     async def take(self) -> Batch:
         """The batch whose first row has waited longest, as soon as there is one.
@@ -47,10 +45,9 @@ class Batcher:
         Raises:
             EndOfStream: the input has ended and every row was handed out.
         """
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._open) > 0 or self._ended)
-            batch = self._open.take(time.monotonic(), draining=self._ended)
-            self._changed.notify_all()
+        await self._changed.until(lambda: len(self._open) > 0 or self._ended)
+        batch = self._open.take(time.monotonic(), draining=self._ended)
+        self._changed.fire()
         if batch is None:
             raise EndOfStream
         self._metrics.batches(batch.reason.value).inc()
@@ -60,7 +57,3 @@ class Batcher:
     def learn_limit(self, rows: int) -> None:
         """The server takes at most `rows` rows a call: no later batch holds more."""
         self._open.limits = replace(self._open.limits, rows=max(1, min(rows, self._open.limits.rows)))
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()

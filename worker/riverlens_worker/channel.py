@@ -1,4 +1,4 @@
-"""A closable stream between two stages of one process.
+"""A closable stream between two stages of one process, and the signal it is made of.
 
 The writer waits while it is full, the reader while it is empty. A closed channel means "no more after
 these": the reader takes what is left, then sees EndOfStream, so a stop travels once, downstream.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -18,13 +18,34 @@ class EndOfStream(Exception):  # noqa: N818  # an end, not an error
     """The channel is closed and empty."""
 
 
+class Signal:
+    """Tells waiting tasks that something changed; each looks for itself whether it concerns it."""
+
+    def __init__(self) -> None:
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds; asked now and after every `fire`."""
+        while not condition():
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def fire(self) -> None:
+        """Wake every waiter. Never waits itself."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class Channel(Generic[T]):
     """Bounded first-in-first-out of items, many at a time. One event loop; any number of readers."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._items: deque[T] = deque()
-        self._changed: deque[asyncio.Future[None]] = deque()
+        self._changed = Signal()
         self._closed = False
 
     def __len__(self) -> int:
@@ -37,12 +58,11 @@ class Channel(Generic[T]):
         Raises:
             EndOfStream: the channel was closed.
         """
-        while len(self._items) >= self._capacity and not self._closed:
-            await self._wait()
+        await self._changed.until(lambda: len(self._items) < self._capacity or self._closed)
         if self._closed:
             raise EndOfStream
         self._items.extend(items)
-        self._wake()
+        self._changed.fire()
 
     async def receive_many(self, limit: int) -> list[T]:
         """At least one item and at most `limit`, waiting for the first.
@@ -50,26 +70,14 @@ class Channel(Generic[T]):
         Raises:
             EndOfStream: closed, and nothing is left.
         """
-        while not self._items:
-            if self._closed:
-                raise EndOfStream
-            await self._wait()
+        await self._changed.until(lambda: len(self._items) > 0 or self._closed)
+        if not self._items:
+            raise EndOfStream
         taken = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
-        self._wake()
+        self._changed.fire()
         return taken
 
     def close(self) -> None:
         """No more items; waiting readers and writers wake up. Closing twice is harmless."""
         self._closed = True
-        self._wake()
-
-    async def _wait(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.append(waiter)
-        await waiter
-
-    def _wake(self) -> None:
-        while self._changed:
-            waiter = self._changed.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        self._changed.fire()

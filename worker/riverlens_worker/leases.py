@@ -87,7 +87,7 @@ class LeaseTable:
         broker_ms: float,
     ) -> LeasedFrame:
         key, headers, null_value = record
-        lease.ledger.open(offset)
+        lease.ledger.open(offset, frame.captured_at_ms)
         lease.next_offset = offset + 1
         nbytes = len(frame.image)
         leased = LeasedFrame(

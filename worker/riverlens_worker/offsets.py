@@ -36,12 +36,12 @@ class OffsetLedger:
     __slots__ = ("_order", "_settled", "highest")
 
     def __init__(self) -> None:
-        self._order: deque[int] = deque()
+        self._order: deque[tuple[int, int]] = deque()
         self._settled: set[int] = set()
         self.highest = -1
 
-    def open(self, offset: int) -> None:
-        """Record that `offset` was received.
+    def open(self, offset: int, captured_at_ms: int = 0) -> None:
+        """Record that `offset`, captured at that time, was received.
 
         Raises:
             ValueError: not above every offset opened before.
@@ -49,7 +49,7 @@ class OffsetLedger:
         if offset <= self.highest:
             raise ValueError(f"offset {offset} after {self.highest}")
         self.highest = offset
-        self._order.append(offset)
+        self._order.append((offset, captured_at_ms))
 
     def settle(self, offset: int) -> None:
         """Record the outcome of an open offset.
@@ -59,23 +59,27 @@ class OffsetLedger:
         """
         if offset in self._settled or not self._is_open(offset):
             raise ValueError(f"offset {offset} is not open")
-        if self._order[0] != offset:
+        if self._order[0][0] != offset:
             self._settled.add(offset)
             return
         self._order.popleft()
-        while self._order and self._order[0] in self._settled:
-            self._settled.remove(self._order.popleft())
+        while self._order and self._order[0][0] in self._settled:
+            self._settled.remove(self._order.popleft()[0])
 
     def _is_open(self, offset: int) -> bool:
         # The membership test on the whole deque would cost time in the backlog; the ends suffice to
         # catch strays, and a double settle inside is caught by `_settled`.
-        return bool(self._order) and self._order[0] <= offset <= self.highest
+        return bool(self._order) and self._order[0][0] <= offset <= self.highest
 
     def committable(self) -> int | None:
         """The offset to commit: the lowest open, else highest + 1; None before the first frame."""
         if self._order:
-            return self._order[0]
+            return self._order[0][0]
         return self.highest + 1 if self.highest >= 0 else None
+
+    def oldest_ms(self) -> int | None:
+        """Capture time of the lowest open offset; None where none is open."""
+        return self._order[0][1] if self._order else None
 
     def __len__(self) -> int:
         """How many offsets are open."""

@@ -51,8 +51,12 @@ def predict_request(model: str, layout: Layout, rows: Rows) -> Any:
     if layout.dtype == "string":
         tensor.string_val.extend(rows)
     else:
-        tensor.tensor_content = b"".join(memoryview(np.ascontiguousarray(row)).cast("B") for row in rows)
+        tensor.tensor_content = b"".join(_raw(row) for row in rows)
     return request
+
+
+def _raw(row: bytes | NDArray[np.generic]) -> bytes | memoryview:
+    return row if isinstance(row, bytes) else np.ascontiguousarray(row).reshape(-1).view(np.uint8).data
 
 
 def info_request(model: str, version: int | None = None) -> Any:

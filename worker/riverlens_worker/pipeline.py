@@ -1,0 +1,208 @@
+"""Joins the stages, and owns the worker's life. The only module that knows more than one stage.
+
+    Source -> DecodePool -> Batcher -> Predictor -> Publisher
+       ^                                                |
+       +------------------- Settled --------------------+
+
+Start: Kafka and the model server are asked at the same time; frames are read only once a test image was
+answered. Soft stop: reading ends, the end travels right, what is under way is published and committed.
+Hard stop (second signal, or the drain deadline): all is cancelled, the low watermark is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from riverlens_worker.backoff import Deadline
+from riverlens_worker.batcher import Batcher
+from riverlens_worker.batching import Limits
+from riverlens_worker.channel import Channel
+from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
+from riverlens_worker.endpoints import Endpoint
+from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
+from riverlens_worker.metrics import Lifecycle, Metrics
+from riverlens_worker.model import ServedModel, discover
+from riverlens_worker.predictor import Predictor, PredictorPorts
+from riverlens_worker.publisher import Publisher, PublisherPorts
+from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source import Source
+
+logger = logging.getLogger(__name__)
+
+_RATE_OVER_S = 2.0
+_STOP_S = 3.0
+
+
+@dataclass(slots=True)
+class _Stages:
+    """Everything that exists once the model is known."""
+
+    decode_pool: DecodePool
+    batcher: Batcher
+    predictor: Predictor
+
+
+class Pipeline:
+    """One worker: make it inside the event loop, `run` it once, `stop` it from a signal handler."""
+
+    def __init__(self, settings: WorkerSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._results: Channel[Prediction | Rejected] = Channel(4 * settings.max_batch_size)
+        self._decoded: Channel[DecodedFrame] = Channel(settings.max_batch_size)
+        self._source = Source(settings, metrics, time.monotonic())
+        self._endpoint = Endpoint(settings.server, settings.model)
+        self._publisher = Publisher(
+            PublisherPorts(self._results, self._source.settle, self._source.may_publish), settings, metrics
+        )
+        self._not_ready = "starting"
+        self._stopping = asyncio.Event()
+        self._killed = asyncio.Event()
+        self._set_state(Lifecycle.STARTING)
+
+    def not_ready(self) -> str:
+        """Why the worker is not ready, in words; "" where it is."""
+        return self._not_ready
+
+    def stop(self) -> None:
+        """First call: soft stop. Second: hard stop. Never waits."""
+        (self._killed if self._stopping.is_set() else self._stopping).set()
+
+    async def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            RiverlensError: Kafka, the model server or a setting makes it impossible.
+        """
+        try:
+            await self._until_stopped()
+        except BaseException as error:
+            self._set_state(Lifecycle.FAILED)
+            self._not_ready = f"failed: {error}"
+            raise
+        finally:
+            await self._close()
+        self._set_state(Lifecycle.STOPPED)
+
+    async def _until_stopped(self) -> None:
+        work = asyncio.create_task(self._work(), name="work")
+        stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await self._drain(work)
+            await work
+        finally:
+            stop.cancel()
+            work.cancel()
+            # Its error, if any, was raised above; here only its end matters.
+            await asyncio.gather(work, stop, return_exceptions=True)
+
+    async def _drain(self, work: asyncio.Task[None]) -> None:
+        """Soft stop with a deadline; then, or at the second signal, cancel."""
+        running = not self._not_ready
+        self._set_state(Lifecycle.DRAINING)
+        self._not_ready = "stopping"
+        logger.info("stopping: finishing what is under way")
+        self._source.end()
+        if not running:
+            work.cancel()
+        kill = asyncio.create_task(self._killed.wait())
+        await asyncio.wait(
+            {work, kill},
+            timeout=self._settings.drain_timeout_ms / 1000,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        kill.cancel()
+        if not work.done():
+            logger.warning("stopping: out of time, what is under way will be read again")
+            work.cancel()
+        try:
+            await work
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            # Ours: a hard stop. `work` is done, the caller goes on to the last commit.
+        raise_if_failed(work)
+
+    async def _work(self) -> None:
+        model = await self._start()
+        stages = self._assemble(model)
+        self._publisher.name_signature(model.layout.signature)
+        self._set_state(Lifecycle.RUNNING)
+        self._not_ready = ""
+        async with asyncio.TaskGroup() as group:
+            side = [group.create_task(self._source.run()), group.create_task(self._watch(stages))]
+            publishing = group.create_task(self._publisher.run())
+            async with asyncio.TaskGroup() as front:
+                front.create_task(stages.decode_pool.run())
+                front.create_task(stages.batcher.run())
+                front.create_task(stages.predictor.run())
+            self._results.close()
+            await publishing
+            for task in side:
+                task.cancel()
+
+    async def _start(self) -> ServedModel:
+        """Ask Kafka and the model server at once; join the group only when the model has answered."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publisher.start())
+            found = group.create_task(discover(self._endpoint, self._settings, self._waiting))
+        await self._source.start()
+        return found.result()
+
+    def _assemble(self, model: ServedModel) -> _Stages:
+        settings, metrics = self._settings, self._metrics
+        batcher = Batcher(self._decoded, Limits(settings.max_batch_size, settings.max_batch_bytes), metrics)
+        decode_pool = DecodePool(
+            DecodePoolPorts(self._source.take, self._decoded, self._results),
+            model.target,
+            settings.decode_threads,
+            metrics,
+        )
+        predictor = Predictor(
+            PredictorPorts(batcher.take, self._results, batcher.learn_limit, self._waiting), model, metrics
+        )
+        return _Stages(decode_pool, batcher, predictor)
+
+    def _waiting(self, why: str) -> None:
+        """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""
+        if not self._stopping.is_set():
+            self._not_ready = f"waiting for the model server: {why}" if why else ""
+
+    async def _watch(self, stages: _Stages) -> None:
+        """Keep the load ratio: arrivals against the rate of full batches."""
+        counter = self._metrics.consumed
+        before, before_s = _value(counter), time.monotonic()
+        while True:
+            await asyncio.sleep(_RATE_OVER_S)
+            now, now_s = _value(counter), time.monotonic()
+            ceiling = stages.predictor.fit.rows_per_s(self._settings.max_batch_size)
+            if ceiling:
+                self._metrics.load_ratio.set((now - before) / (now_s - before_s) / ceiling)
+            before, before_s = now, now_s
+
+    async def _close(self) -> None:
+        deadline = Deadline.after(_STOP_S, time.monotonic())
+        await self._source.close(deadline)
+        await self._publisher.close(max(0.5, deadline.remaining_s(time.monotonic())))
+        await self._endpoint.close()
+
+    def _set_state(self, state: Lifecycle) -> None:
+        self._metrics.state.set(state.value)
+
+
+def _value(counter: object) -> float:
+    """A label-less counter's value; prometheus_client offers no public reader."""
+    value: float = counter._value.get()  # type: ignore[attr-defined]  # noqa: SLF001  # see above
+    return value
+
+
+def raise_if_failed(task: asyncio.Task[None]) -> None:
+    """Raise what a finished task failed with; a cancelled one failed with nothing."""
+    if not task.cancelled() and task.exception() is not None:
+        task.result()

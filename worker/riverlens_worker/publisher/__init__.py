@@ -1,0 +1,132 @@
+"""Publishes events and dead letters in each partition's order, and settles what Kafka acknowledged. Shell.
+
+Owns the order buffer, the delivery futures and the producer. A producer whose delivery failed once is
+ruined (its sequence numbers no longer fit), so it is replaced and what was not acknowledged is sent
+again, in order: a repeat has the same event id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from riverlens.errors import UnreachableError
+from riverlens.kafka import connect
+from riverlens_worker.channel import Channel, EndOfStream
+from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
+from riverlens_worker.metrics import Metrics, Stage
+from riverlens_worker.offsets import PartitionLease
+from riverlens_worker.ordering import Resequencer
+from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, event_record
+from riverlens_worker.publisher.sender import Sender
+from riverlens_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 256
+
+Result = Prediction | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherPorts:
+    """Where results come from, where outcomes go, and who says whether publishing is allowed."""
+
+    results: Channel[Result]
+    settle: Callable[[Settled], None]
+    may_publish: Callable[[], Awaitable[None]]
+
+
+class Publisher:
+    """Results in any order in, events in order out. Ends when its input ends and all is acknowledged."""
+
+    def __init__(self, ports: PublisherPorts, settings: WorkerSettings, metrics: Metrics) -> None:
+        self._ports = ports
+        self._metrics = metrics
+        self._settings = settings
+        self._topics = Topics(settings.events_topic, settings.dlq_topic, settings.model, "")
+        self._order: dict[PartitionLease, Resequencer[Result]] = {}
+        self._cut: set[PartitionLease] = set()
+        self._sender = Sender(settings, self._acknowledged, metrics)
+
+    async def start(self) -> None:
+        """Connect the producer and see that the topics are there.
+
+        Raises:
+            UnreachableError: Kafka does not answer, or a topic is missing.
+        """
+        await connect(self._settings.kafka, self._sender.start())
+        for topic in (self._settings.events_topic, self._settings.dlq_topic):
+            if not await self._sender.has_topic(topic):
+                raise UnreachableError(
+                    f"Kafka at {self._settings.kafka.bootstrap_servers} has no topic {topic!r}; "
+                    "create it: riverlens topics"
+                )
+
+    def name_signature(self, signature: str) -> None:
+        """The signature that answers, for the events; known once the model was found."""
+        self._topics = Topics(self._topics.events, self._topics.dlq, self._topics.model, signature)
+
+    async def run(self) -> None:
+        """Publish until the input ends, then wait until all is acknowledged."""
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(self._sender.keep_alive())
+            try:
+                while True:
+                    results = await self._ports.results.receive_many(_CHUNK)
+                    await self._ports.may_publish()
+                    for result in results:
+                        await self._restore_order(result)
+            except EndOfStream:
+                pass
+            await self._sender.flush()
+            keeper.cancel()
+
+    async def close(self, timeout_s: float) -> None:
+        """Stop the producer; what is not acknowledged by then is read again from Kafka."""
+        await self._sender.stop(timeout_s)
+
+    async def _restore_order(self, result: Result) -> None:
+        source = result.source.source if isinstance(result, Prediction) else result.source
+        lease = source.lease
+        if lease not in self._order:
+            self._forget_fenced()
+            self._order[lease] = Resequencer()
+        for ready in self._order[lease].push(source.ordinal, result):
+            await self._emit(ready, lease)
+
+    async def _emit(self, result: Result, lease: PartitionLease) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        source = result.source.source if isinstance(result, Prediction) else result.source
+        if isinstance(result, Rejected) and result.outcome is Outcome.FENCED:
+            # Nothing behind a fenced frame may pass it: the next owner publishes it first.
+            self._cut.add(lease)
+        if lease.fenced or lease in self._cut:
+            self._ports.settle(Settled(source, Outcome.FENCED))
+        elif isinstance(result, Prediction):
+            await self._sender.send(event_record(result, self._topics, now_ms))
+        elif result.outcome is Outcome.DEAD_LETTERED:
+            await self._sender.send(dead_letter_record(result, self._topics, now_ms))
+        else:
+            self._ports.settle(Settled(source, result.outcome, result.reason))
+
+    def _forget_fenced(self) -> None:
+        """Order buffers of ended leases go once they are empty: nothing more can come for them."""
+        for lease in [
+            k for k, waiting in self._order.items() if k.fenced and not len(k.ledger) + len(waiting)
+        ]:
+            del self._order[lease]
+            self._cut.discard(lease)
+
+    def _acknowledged(self, outgoing: Outgoing) -> None:
+        if outgoing.is_event:
+            source = outgoing.settled.source
+            metrics = self._metrics
+            metrics.frame_latency.observe(max(0.0, time.time() - outgoing.captured_at_ms / 1000))
+            if outgoing.answered_s is not None:
+                metrics.stage[Stage.PUBLISH].observe(time.monotonic() - outgoing.answered_s)
+            metrics.camera_frames(source.frame.camera_id).inc()
+        self._ports.settle(outgoing.settled)

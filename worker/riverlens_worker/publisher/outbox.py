@@ -1,0 +1,152 @@
+"""Records on their way to Kafka and not yet acknowledged, in the order they were sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_headers
+from riverlens.event import Event, Model
+from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outgoing:
+    """One record to produce, and what its acknowledgement settles.
+
+    Attributes:
+        partition: the frame's partition number; used where the topic has one of that number.
+        answered_s: when the answer was there (monotonic), for the publish stage; None for dead letters.
+        captured_at_ms: for the frame's latency.
+    """
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Headers
+    settled: Settled
+    captured_at_ms: int
+    answered_s: float | None = None
+
+    @property
+    def is_event(self) -> bool:
+        """Whether this is an event, not a dead letter."""
+        return self.settled.outcome is Outcome.PUBLISHED
+
+
+class Outbox:
+    """Unacknowledged records by number, in rising order. Writer: Publisher alone."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Outgoing] = {}
+        self._next = 0
+
+    def add(self, outgoing: Outgoing) -> int:
+        """Note a record as sent; returns its number."""
+        number = self._next
+        self._next += 1
+        self._waiting[number] = outgoing
+        return number
+
+    def acknowledge(self, number: int) -> Outgoing | None:
+        """Remove and return a record; None where it is not waiting any more."""
+        return self._waiting.pop(number, None)
+
+    def replace(self, number: int, outgoing: Outgoing) -> None:
+        """Another record takes this one's place in the order: a dead letter in place of its event."""
+        self._waiting[number] = outgoing
+
+    def waiting(self) -> list[tuple[int, Outgoing]]:
+        """All unacknowledged records in the order they were sent."""
+        return sorted(self._waiting.items())
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where records go, and the model's name in events."""
+
+    events: str
+    dlq: str
+    model: str
+    signature: str
+
+
+def event_record(prediction: Prediction, topics: Topics, now_ms: int) -> Outgoing:
+    """The event of one prediction. `now_ms` (wall clock) ends its `total` time."""
+    decoded = prediction.source
+    source = decoded.source
+    frame, lease = source.frame, source.lease
+    event = Event(
+        origin=Origin(lease.topic, lease.partition, source.offset),
+        camera_id=frame.camera_id,
+        frame_id=frame.frame_id,
+        sequence=frame.sequence,
+        captured_at_ms=frame.captured_at_ms,
+        image_size=decoded.size,
+        model=Model(topics.model, prediction.version, topics.signature),
+        timing_ms={
+            "broker": round(source.broker_ms, 1),
+            "queue": round(prediction.queue_ms, 1),
+            "decode": round(decoded.decode_ms, 1),
+            "predict": round(prediction.predict_ms, 1),
+            "total": round(float(max(0, now_ms - frame.captured_at_ms)), 1),
+        },
+        batch_size=prediction.batch_size,
+        batch_reason=prediction.batch_reason.value,
+        detections=prediction.answer.detections,
+        classes=prediction.answer.classes,
+        outputs=prediction.answer.outputs,
+        traceparent=frame.traceparent,
+    )
+    return Outgoing(
+        topic=topics.events,
+        partition=lease.partition,
+        key=frame.key(),
+        value=event.to_json(),
+        headers=event.headers(),
+        settled=Settled(source, Outcome.PUBLISHED),
+        captured_at_ms=frame.captured_at_ms,
+        answered_s=prediction.answered_s,
+    )
+
+
+def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgoing:
+    """The dead letter of one frame: key, value and headers as they came, and why."""
+    source = rejected.source
+    lease = source.lease
+    reason = Reason(rejected.reason)
+    headers = dead_letter_headers(
+        source.headers,
+        origin=Origin(lease.topic, lease.partition, source.offset),
+        reason=reason,
+        detail=rejected.detail,
+        at_ms=now_ms,
+        null_value=source.null_value,
+    )
+    return Outgoing(
+        topic=topics.dlq,
+        partition=lease.partition,
+        key=source.key if source.key is not None else source.frame.key(),
+        value=source.frame.image,
+        headers=headers,
+        settled=Settled(source, Outcome.DEAD_LETTERED, reason.value),
+        captured_at_ms=source.frame.captured_at_ms,
+    )
+
+
+def refused_event(outgoing: Outgoing, topics: Topics, reason: Reason, detail: str, now_ms: int) -> Outgoing:
+    """The dead letter that takes the place of an event which the broker refuses for good."""
+    source: LeasedFrame = outgoing.settled.source
+    rejected = Rejected(source, Outcome.DEAD_LETTERED, reason.value, detail)
+    return dead_letter_record(rejected, topics, now_ms)
+
+
+def without_value(outgoing: Outgoing) -> Outgoing:
+    """A dead letter too large for Kafka travels without its value, and says so."""
+    return replace(outgoing, value=b"", headers=[*outgoing.headers, (VALUE_OMITTED, b"true")])

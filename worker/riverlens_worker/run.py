@@ -1,0 +1,61 @@
+"""`riverlens worker run`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from riverlens.errors import RiverlensError
+from riverlens.logs import set_up_logs
+from riverlens.settings import load
+from riverlens_worker.admin import Admin
+from riverlens_worker.metrics import Metrics
+from riverlens_worker.pipeline import Pipeline
+from riverlens_worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: list[str], prog: str) -> int:
+    """Run one worker until SIGTERM or SIGINT; 0 after a clean stop."""
+    settings = load(WorkerSettings, argv, prog=prog)
+    set_up_logs(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(run_worker(settings))
+    except* RiverlensError as group:
+        raise first_error(group) from None
+    return 0
+
+
+async def run_worker(settings: WorkerSettings) -> None:
+    """One worker with its admin port and signal handlers, until it is stopped.
+
+    Raises:
+        RiverlensError: what made it stop by itself, perhaps within an ExceptionGroup.
+    """
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    pipeline = Pipeline(settings, Metrics(registry))
+    admin = Admin(registry, pipeline.not_ready)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, pipeline.stop)
+    await admin.start(settings.admin_host, settings.admin_port)
+    try:
+        await pipeline.run()
+    finally:
+        await admin.close()
+    logger.info("stopped")
+
+
+def first_error(group: BaseExceptionGroup[RiverlensError]) -> RiverlensError:
+    """The first error a person should read, however deep task groups wrapped it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, RiverlensError)  # noqa: S101  # except* let nothing else in
+    return error

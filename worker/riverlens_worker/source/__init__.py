@@ -1,0 +1,149 @@
+"""Reads frames from Kafka under leases, and commits what is settled. Shell, in four parts.
+
+Owns membership, leases, ledger, room and commits. `poller` reads, `membership` opens and ends leases,
+`committer` commits; `state` is what they share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiokafka import AIOKafkaConsumer
+
+from riverlens.kafka import connect
+from riverlens_worker.admission import Admitted
+from riverlens_worker.backoff import Deadline
+from riverlens_worker.channel import EndOfStream
+from riverlens_worker.leases import LeaseTable, Room
+from riverlens_worker.messages import Settled
+from riverlens_worker.metrics import Metrics
+from riverlens_worker.offsets import StallGuard
+from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.membership import Membership
+from riverlens_worker.source.poller import Poller
+from riverlens_worker.source.state import SourceState
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 1.0
+
+
+class Source:
+    """Frames out through `take`, outcomes back through `settle`. Make it inside the event loop."""
+
+    def __init__(self, settings: WorkerSettings, metrics: Metrics, now_s: float) -> None:
+        consumer = AIOKafkaConsumer(
+            **settings.kafka.client_options(),
+            group_id=settings.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            rebalance_timeout_ms=settings.rebalance_timeout_ms,
+            max_poll_interval_ms=settings.max_poll_interval_ms,
+        )
+        self._state = SourceState(
+            settings=settings,
+            metrics=metrics,
+            consumer=consumer,
+            leases=LeaseTable(settings.frames_topic, Room(settings.room_frames, settings.room_bytes)),
+            guard=StallGuard(session_timeout_s=settings.session_timeout_ms / 1000, now_s=now_s),
+        )
+        self._committer = Committer(self._state)
+        self._poller = Poller(self._state)
+
+    async def start(self) -> None:
+        """Join the group.
+
+        Raises:
+            UnreachableError: Kafka does not answer or refuses us.
+        """
+        consumer = self._state.consumer
+        consumer.subscribe(
+            [self._state.settings.frames_topic], listener=Membership(self._state, self._committer)
+        )
+        await connect(self._state.settings.kafka, consumer.start())
+
+    async def run(self) -> None:
+        """Poll, commit and watch the clock until `end`; raises what ended reading for good."""
+        state = self._state
+        async with asyncio.TaskGroup() as group:
+            # Only now, with the consumer about to close, may a poll be cancelled.
+            tasks = [
+                group.create_task(part) for part in (self._poller.run(), self._committer.run(), self._tick())
+            ]
+            await state.changed.until(lambda: state.ended or state.failure is not None)
+            for task in tasks:
+                task.cancel()
+        if state.failure is not None:
+            raise state.failure
+
+    def end(self) -> None:
+        """Stop reading: frames that nobody has taken are given up, the stream ends. Never waits."""
+        state = self._state
+        if not state.ended:
+            state.ended = True
+            for lease in state.leases:
+                state.give_up(lease)
+            state.changed.fire()
+
+    async def close(self, deadline: Deadline) -> None:
+        """Last commit, then leave the group, within `deadline`. What is not settled is read again."""
+        state = self._state
+        await self._committer.commit_within(deadline, "the stop")
+        for lease in state.leases:
+            state.leases.fence(lease)
+        try:
+            async with asyncio.timeout(max(1.0, deadline.remaining_s(state.now_s()))):
+                await state.consumer.stop()
+        except TimeoutError:
+            logger.warning("leaving the consumer group took too long; its session will run out")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # With the broker away aiokafka's stop() raises a bare CancelledError: a failed stop.
+            logger.warning("leaving the consumer group failed; its session will run out")
+
+    async def take(self, limit: int) -> list[Admitted]:
+        """At least one waiting frame and at most `limit`, fairly by partition.
+
+        Raises:
+            EndOfStream: reading has ended.
+        """
+        state = self._state
+        await state.changed.until(lambda: len(state.admission) > 0 or state.ended)
+        taken = state.admission.take(limit)
+        if not taken:
+            raise EndOfStream
+        return taken
+
+    def settle(self, settled: Settled) -> None:
+        """This frame has its outcome. Exactly once a frame."""
+        self._state.settle(settled)
+
+    async def may_publish(self) -> None:
+        """Return once it is certain that the open leases are ours; at once in ordinary times."""
+        if self._state.guard.suspect(self._state.now_s()):
+            await self._committer.prove_membership()
+
+    async def _tick(self) -> None:
+        state = self._state
+        while True:
+            state.guard.beat(state.now_s())
+            if state.guard.suspect(state.now_s()):
+                await self._committer.prove_membership()
+            self._show_lag()
+            await asyncio.sleep(_TICK_S)
+
+    def _show_lag(self) -> None:
+        state = self._state
+        for lease in state.leases:
+            highwater = state.consumer.highwater(state.topic_partition(lease))
+            if highwater is not None and lease.next_offset is not None:
+                state.metrics.lag_frames(str(lease.partition)).set(max(0, highwater - lease.next_offset))
+            oldest_ms = lease.ledger.oldest_ms()
+            age_s = 0.0 if oldest_ms is None else max(0, state.now_ms() - oldest_ms) / 1000
+            state.metrics.lag_seconds(str(lease.partition)).set(age_s)

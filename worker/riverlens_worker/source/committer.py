@@ -1,0 +1,105 @@
+"""Commits what is settled, and proves membership after a stall."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from riverlens_worker.backoff import Deadline
+from riverlens_worker.offsets import PartitionLease
+from riverlens_worker.source.state import SourceState
+
+logger = logging.getLogger(__name__)
+
+_LEAST_S = 0.5
+"""Even a spent deadline leaves a last commit this long: it is what saves frames from being read again."""
+
+
+class Committer:
+    """Writes offsets of open and draining leases; one commit at a time."""
+
+    def __init__(self, state: SourceState) -> None:
+        self._state = state
+        self._lock = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Commit at the set interval, until cancelled."""
+        interval_s = self._state.settings.commit_interval_ms / 1000
+        while True:
+            await asyncio.sleep(interval_s)
+            await self._try_commit()
+
+    async def _try_commit(self) -> None:
+        try:
+            await self.commit()
+        except CommitFailedError:
+            logger.warning("a commit was refused: the partitions moved on")
+            self._fence_all()
+        except IllegalStateError:
+            pass  # a rebalance is under way; the revoke commits
+        except KafkaError as error:
+            self._state.metrics.poll_errors.inc()
+            logger.warning("a commit failed and is tried again: %r", error)
+
+    async def commit(self) -> None:
+        """Commit what is new.
+
+        Raises:
+            CommitFailedError: the group has moved on without this worker.
+            KafkaError: Kafka did not take it; nothing is lost, frames are read again.
+        """
+        async with self._lock:
+            # Decided and sent without an await between: no revoke can slip in.
+            fresh = self._state.leases.to_commit()
+            if not fresh:
+                return
+            await self._send(fresh)
+            for lease, offset in fresh.items():
+                lease.committed = offset
+
+    async def _send(self, offsets: Mapping[PartitionLease, int]) -> None:
+        topic_partition = self._state.topic_partition
+        await self._state.consumer.commit({topic_partition(lease): at for lease, at in offsets.items()})
+
+    async def commit_within(self, deadline: Deadline, occasion: str) -> None:
+        """The last commit before a revoke or a stop; a failure is logged, frames are then read again."""
+        try:
+            async with asyncio.timeout(max(_LEAST_S, deadline.remaining_s(self._state.now_s()))):
+                await self.commit()
+        except (TimeoutError, KafkaError) as error:
+            logger.warning("the commit before %s failed, some frames will be read again: %r", occasion, error)
+
+    async def prove_membership(self) -> None:
+        """After a stall: commit the offsets as they stand. Refused, every lease is fenced."""
+        state = self._state
+        async with self._lock:
+            if not state.guard.suspect(state.now_s()):
+                return
+            offsets = {
+                lease: offset
+                for lease in state.leases
+                if (offset := lease.ledger.committable() or lease.committed) is not None
+            }
+            try:
+                if offsets:
+                    await self._send(offsets)
+                    for lease, offset in offsets.items():
+                        lease.committed = offset
+            except (CommitFailedError, IllegalStateError):
+                logger.warning("the process stood still and its partitions moved on: its frames are fenced")
+                self._fence_all()
+            except KafkaError as error:
+                logger.warning("membership could not be proved (%r): frames in flight are fenced", error)
+                self._fence_all()
+            state.guard.prove(state.now_s())
+
+    def _fence_all(self) -> None:
+        state = self._state
+        for lease in state.leases:
+            state.give_up(lease)
+            state.leases.fence(lease)
+        state.metrics.partitions.set(len(state.leases))
+        state.changed.fire()

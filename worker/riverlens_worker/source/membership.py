@@ -1,0 +1,87 @@
+"""Opens and ends leases as the group rebalances.
+
+aiokafka calls the listener, waits for it, and swallows what it raises: so each callback catches its own
+errors and reports them through the state. It is not called on stop().
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+
+from riverlens_worker.backoff import Deadline
+from riverlens_worker.offsets import LeaseState, PartitionLease
+from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.state import SourceState
+
+logger = logging.getLogger(__name__)
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """The rebalance listener."""
+
+    def __init__(self, state: SourceState, committer: Committer) -> None:
+        self._state = state
+        self._committer = committer
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Open a lease for each partition at its committed offset."""
+        try:
+            await self._open(sorted(assigned))
+        except Exception as error:  # noqa: BLE001  # aiokafka would swallow it
+            self._state.fail(error)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Let calls under way finish, commit, end the leases; all within one deadline."""
+        try:
+            await self._close(list(revoked))
+        except Exception as error:  # noqa: BLE001  # aiokafka would swallow it
+            self._state.fail(error)
+
+    async def _open(self, partitions: list[TopicPartition]) -> None:
+        state = self._state
+        consumer = state.consumer
+        # Paused before the first await, so that nothing is handed out before its lease is open.
+        consumer.pause(*partitions)
+        committed = await asyncio.gather(*(consumer.committed(tp) for tp in partitions))
+        for tp, offset in zip(partitions, committed, strict=True):
+            if offset is not None:
+                consumer.seek(tp, offset)
+            state.leases.assign(tp.partition, offset)
+        consumer.resume(*partitions)
+        state.metrics.partitions.set(len(state.leases))
+        state.metrics.rebalances("assigned").inc(len(partitions))
+        logger.info("partitions assigned: %s", [tp.partition for tp in partitions] or "none")
+        state.changed.fire()
+
+    async def _close(self, partitions: list[TopicPartition]) -> None:
+        state = self._state
+        leases = [lease for tp in partitions if (lease := state.leases.get(tp.partition)) is not None]
+        if not leases:
+            return
+        deadline = Deadline.after(state.settings.drain_timeout_ms / 1000, state.now_s())
+        try:
+            for lease in leases:
+                lease.state = LeaseState.DRAINING
+                state.give_up(lease)
+            await self._drained(leases, deadline)
+            await self._committer.commit_within(deadline, "a rebalance")
+        finally:
+            for lease in leases:
+                state.leases.fence(lease)
+                state.metrics.forget_partition(lease.partition)
+            state.metrics.partitions.set(len(state.leases))
+            state.metrics.rebalances("revoked").inc(len(leases))
+            state.changed.fire()
+
+    async def _drained(self, leases: list[PartitionLease], deadline: Deadline) -> None:
+        state = self._state
+        try:
+            async with asyncio.timeout(deadline.remaining_s(state.now_s())):
+                await state.changed.until(lambda: not any(len(lease.ledger) for lease in leases))
+        except TimeoutError:
+            left = sum(len(lease.ledger) for lease in leases)
+            logger.warning("partitions move on with %d frames unfinished; the next owner reads them", left)

@@ -1,0 +1,211 @@
+"""Drains the consumer into the admission queues, as room allows.
+
+A poll that raised has discarded what it had already taken, positions advanced. So after any error every
+lease is sought back to its own next offset, and each partition is asked alone to find the guilty record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import struct
+from typing import Any
+
+from aiokafka.errors import (
+    AuthorizationError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    UnsupportedCodecError,
+)
+
+from riverlens.dead_letter import Reason
+from riverlens.errors import UnreachableError
+from riverlens_worker.admission import Admitted
+from riverlens_worker.backoff import Backoff
+from riverlens_worker.messages import dead_letter
+from riverlens_worker.offsets import PartitionLease
+from riverlens_worker.source.state import SourceState
+
+logger = logging.getLogger(__name__)
+
+_POLL_MS = 100
+_POLL_RECORDS = 512
+_PAUSE_AFTER_S = 1.0
+_PARSE_ERRORS = (
+    UnicodeDecodeError,
+    CorruptRecordException,
+    UnsupportedCodecError,
+    ValueError,
+    AssertionError,
+    IndexError,
+    struct.error,
+)
+"""What aiokafka raises for a record that cannot be parsed; it has no one class for it."""
+
+
+class Poller:
+    """The poll loop. Asks only partitions with room; one without for a second is paused."""
+
+    def __init__(self, state: SourceState) -> None:
+        self._state = state
+        self._backoff = Backoff()
+        self._full_since_s: dict[PartitionLease, float] = {}
+        self._paused: set[PartitionLease] = set()
+
+    async def run(self) -> None:
+        """Poll until cancelled. Cancelled only when the consumer is about to close."""
+        failures = 0
+        while True:
+            try:
+                await self._poll_once()
+                failures = 0
+            except IllegalStateError:
+                continue  # a rebalance took a partition between choosing and asking
+            except AuthorizationError as error:
+                raise UnreachableError(
+                    f"Kafka does not let us read {self._state.settings.frames_topic!r}: {error}"
+                ) from None
+            except _PARSE_ERRORS as error:
+                logger.warning("a record cannot be parsed (%r); looking for it", error)
+                await self._isolate()
+            except KafkaError as error:
+                failures += 1
+                self._state.metrics.poll_errors.inc()
+                logger.warning("reading from Kafka failed and is tried again: %r", error)
+                self._seek_all_back()
+                # Not for secrets: jitter against many workers asking at once.
+                await asyncio.sleep(self._backoff.delay_s(failures, random.random()))  # noqa: S311
+
+    async def _poll_once(self) -> None:
+        state = self._state
+        asked = self._choose()
+        if len(state.leases) and not asked:
+            await self._wait_for_room()
+            return
+        partitions = [state.topic_partition(lease) for lease in asked]
+        polled = await state.consumer.getmany(*partitions, timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        for tp, records in polled.items():
+            lease = state.leases.get(tp.partition)
+            # aiokafka hands out records while partitions are still being assigned: not yet ours.
+            if lease is not None and lease.open:
+                await self._admit(lease, records)
+
+    def _choose(self) -> list[PartitionLease]:
+        """Leases with room; the others are paused once they had none for a second."""
+        state, now_s = self._state, self._state.now_s()
+        current = set(state.leases)
+        self._paused &= current
+        self._full_since_s = {k: v for k, v in self._full_since_s.items() if k in current}
+        chosen = []
+        for lease in current:
+            if state.leases.has_room(lease):
+                self._full_since_s.pop(lease, None)
+                chosen.append(lease)
+                if lease in self._paused:
+                    self._paused.remove(lease)
+                    state.consumer.resume(state.topic_partition(lease))
+            elif lease.open and lease not in self._paused:
+                since_s = self._full_since_s.setdefault(lease, now_s)
+                if now_s - since_s > _PAUSE_AFTER_S:
+                    self._paused.add(lease)
+                    state.consumer.pause(state.topic_partition(lease))
+        return chosen
+
+    async def _wait_for_room(self) -> None:
+        """Nothing may be read now. Paused partitions go on being polled, so that the group keeps us."""
+        state = self._state
+        try:
+            async with asyncio.timeout(_POLL_MS / 1000):
+                await state.changed.until(lambda: any(state.leases.has_room(lease) for lease in state.leases))
+        except TimeoutError:
+            if self._paused and len(self._paused) == len(state.leases):
+                await state.consumer.getmany(timeout_ms=0)
+
+    async def _admit(self, lease: PartitionLease, records: list[Any]) -> None:
+        state = self._state
+        now_s, now_ms = state.now_s(), state.now_ms()
+        expected = lease.next_offset
+        items: list[Admitted] = []
+        nbytes = 0
+        for record in records:
+            if lease.next_offset is not None and record.offset < lease.next_offset:
+                continue  # read before, after a seek back
+            frame = state.leases.admit(lease, record, record.offset, now_s, now_ms)
+            if frame.frame.captured_at_ms > now_ms:
+                state.metrics.future_captures.inc()
+            nbytes += frame.nbytes
+            items.append(frame)
+        self._hand_over(lease, items, nbytes)
+        if expected is not None and records and records[0].offset > expected:
+            await self._count_expired(lease, expected, records[0].offset)
+
+    def _hand_over(self, lease: PartitionLease, items: list[Admitted], nbytes: int) -> None:
+        metrics = self._state.metrics
+        metrics.consumed.inc(len(items))
+        metrics.in_flight_frames.inc(len(items))
+        metrics.in_flight_bytes.inc(nbytes)
+        self._state.admission.add(lease, items)
+        self._state.changed.fire()
+
+    async def _count_expired(self, lease: PartitionLease, expected: int, first: int) -> None:
+        """A gap is a loss only where the log now begins beyond it: retention removed unread frames."""
+        tp = self._state.topic_partition(lease)
+        try:
+            beginning = (await self._state.consumer.beginning_offsets([tp]))[tp]
+        except KafkaError:
+            return  # the next gap is counted again; a poll must not fail for a statistic
+        expired = min(beginning, first) - expected
+        if expired > 0:
+            self._state.metrics.expired.inc(expired)
+            logger.error(
+                "retention removed %d frames of partition %d before they were read", expired, lease.partition
+            )
+
+    def _seek_all_back(self) -> None:
+        for lease in self._state.leases:
+            if lease.next_offset is not None:
+                self._state.consumer.seek(self._state.topic_partition(lease), lease.next_offset)
+
+    async def _isolate(self) -> None:
+        """Ask each partition alone, record by record where it raises, and dead-letter the guilty offset."""
+        self._seek_all_back()
+        for lease in self._state.leases:
+            if not lease.open:
+                continue
+            try:
+                await self._poll_alone(lease, _POLL_RECORDS)
+            except _PARSE_ERRORS:
+                await self._find_guilty(lease)
+
+    async def _find_guilty(self, lease: PartitionLease) -> None:
+        state = self._state
+        tp = state.topic_partition(lease)
+        while lease.open:
+            if lease.next_offset is None:
+                lease.next_offset = await state.consumer.position(tp)
+            state.consumer.seek(tp, lease.next_offset)
+            try:
+                if not await self._poll_alone(lease, 1):
+                    return
+            except _PARSE_ERRORS as error:
+                self._set_aside(lease, lease.next_offset, error)
+                state.consumer.seek(tp, lease.next_offset)
+                return
+
+    def _set_aside(self, lease: PartitionLease, offset: int, error: BaseException) -> None:
+        state = self._state
+        frame = state.leases.admit_unreadable(lease, offset, state.now_s(), state.now_ms())
+        logger.warning("offset %d of partition %d is unreadable: %r", offset, lease.partition, error)
+        rejected = dead_letter(frame, Reason.UNREADABLE, f"{type(error).__name__}: {error}")
+        self._hand_over(lease, [rejected], 0)
+
+    async def _poll_alone(self, lease: PartitionLease, limit: int) -> int:
+        """Poll one partition; returns how many records it gave."""
+        tp = self._state.topic_partition(lease)
+        polled = await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit)
+        records = polled.get(tp, [])
+        if records and lease.open:
+            await self._admit(lease, records)
+        return len(records)

@@ -1,0 +1,71 @@
+"""What the parts of Source share: one consumer, one lease table, one queue of waiting frames."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from riverlens_worker.admission import Admission
+from riverlens_worker.channel import Signal
+from riverlens_worker.leases import LeaseTable
+from riverlens_worker.messages import Outcome, Rejected, Settled
+from riverlens_worker.metrics import Metrics
+from riverlens_worker.offsets import PartitionLease, StallGuard
+from riverlens_worker.settings import WorkerSettings
+
+
+@dataclass(slots=True)
+class SourceState:
+    """Owned by Source; its parts write, nobody else.
+
+    Attributes:
+        changed: fires when frames wait, room is given back, leases change, reading ends or fails.
+        failure: what ended reading for good.
+    """
+
+    settings: WorkerSettings
+    metrics: Metrics
+    consumer: Any
+    leases: LeaseTable
+    guard: StallGuard
+    admission: Admission = field(default_factory=Admission)
+    changed: Signal = field(default_factory=Signal)
+    ended: bool = False
+    failure: BaseException | None = None
+
+    def topic_partition(self, lease: PartitionLease) -> TopicPartition:
+        """The lease's partition in aiokafka's words."""
+        return TopicPartition(lease.topic, lease.partition)
+
+    def settle(self, settled: Settled) -> None:
+        """Room back, offset closed, outcome counted. Exactly once a frame."""
+        source = settled.source
+        outcome = Outcome.FENCED if source.lease.fenced else settled.outcome
+        reason = "" if outcome is Outcome.FENCED else settled.reason
+        self.leases.settle(source)
+        self.metrics.frames(outcome.value, reason).inc()
+        self.metrics.in_flight_frames.dec()
+        self.metrics.in_flight_bytes.dec(source.nbytes)
+        self.changed.fire()
+
+    def give_up(self, lease: PartitionLease) -> None:
+        """Frames that nobody has taken yet are left to the partition's next owner."""
+        for item in self.admission.purge(lease):
+            source = item.source if isinstance(item, Rejected) else item
+            self.settle(Settled(source, Outcome.FENCED))
+
+    def fail(self, error: BaseException) -> None:
+        """End reading with an error that the pipeline will see."""
+        self.failure = self.failure or error
+        self.changed.fire()
+
+    def now_s(self) -> float:
+        """The monotonic clock."""
+        return time.monotonic()
+
+    def now_ms(self) -> int:
+        """The wall clock, for ages of frames only."""
+        return time.time_ns() // 1_000_000
