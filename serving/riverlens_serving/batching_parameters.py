@@ -13,8 +13,7 @@ from riverlens_serving.text_proto import read_batching_parameters
 
 @dataclass(frozen=True, slots=True)
 class BatchingParameters:
-    """Tune in this order: `max_batch_size` (what the device likes), `num_batch_threads` (1 a device), the
-    timeout.
+    """Tune in this order: `max_batch_size` (what the device likes), threads (1 a device), timeout.
 
     A batch is taken when it is full or old enough *and* a batch thread is free. So with a timeout of 0
     batches form only while every thread is busy: many threads and no timeout means no batching.

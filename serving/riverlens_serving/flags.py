@@ -155,8 +155,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     for name, read, default, text in _FLAGS:
         help_text = f"{text} (default {default})" if default not in {None, False} else text
         if read is _switch:
-            switch = {"nargs": "?", "const": True, "metavar": "true|false"}
-            parser.add_argument(f"--{name}", type=read, default=default, help=text, **switch)
+            kind = "true|false"
+            parser.add_argument(
+                f"--{name}", type=read, default=default, help=text, nargs="?", const=True, metavar=kind
+            )
         else:
             parser.add_argument(f"--{name}", type=read, default=default, help=help_text, metavar="VALUE")
     for name in (*UNSERVED, *WITHOUT_EFFECT):

@@ -1,0 +1,63 @@
+"""The embedded model server as a child process of a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+_READY = "listening on "
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers at `address`; its log goes to the file `log`."""
+
+    address: str
+    process: subprocess.Popen[str]
+    log: Path
+
+
+def start(log: Path, *flags: str) -> subprocess.Popen[str]:
+    """Start a server on a free port, without waiting for it. `flags` as on its command line."""
+    with log.open("w") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "riverlens", "serving", "run", "--port=auto", "--die_with_parent", *flags],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+
+
+def wait_ready(process: subprocess.Popen[str], log: Path) -> RunningServer:
+    """Block until the server says that it listens, or fail with its log if it ends before."""
+    for line in _stdout(process):
+        if line.startswith(_READY):
+            return RunningServer(line.removeprefix(_READY).strip(), process, log)
+    raise AssertionError(f"the model server ended with {process.wait()}:\n{log.read_text()}")
+
+
+def _stdout(process: subprocess.Popen[str]) -> IO[str]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """SIGTERM, then wait; the exit code."""
+    process.terminate()
+    with _stdout(process):
+        return process.wait()
+
+
+@contextmanager
+def model_server(log: Path, *flags: str) -> Iterator[RunningServer]:
+    """A server that is ready; stopped at the end."""
+    process = start(log, *flags)
+    try:
+        yield wait_ready(process, log)
+    finally:
+        stop(process)
