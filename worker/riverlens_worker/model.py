@@ -45,6 +45,7 @@ class ServedModel:
     Attributes:
         layout: how it is fed and read.
         target: what frames are decoded to.
+        tells_info: whether it has the signature `riverlens_info`.
         readings: labels and limits by model version.
     """
 
@@ -53,12 +54,14 @@ class ServedModel:
     layout: Layout
     target: Target
     own_labels: Mapping[int, str] | None
+    tells_info: bool
     readings: dict[int, Reading] = field(default_factory=dict)
 
     async def reading(self, version: int) -> Reading:
         """How answers of `version` are read; asks a new version for its labels once."""
         if version not in self.readings:
-            info = await _ask_info(self.endpoint, self.settings.model, version)
+            name = self.settings.model
+            info = await _ask_info(self.endpoint, name, version) if self.tells_info else ModelInfo()
             self.readings[version] = Reading(
                 self.own_labels if self.own_labels is not None else info.labels,
                 self.settings.min_score,
@@ -80,7 +83,8 @@ async def discover(
     own_labels = labels.read(settings.labels) if settings.labels else None
     await endpoint.wait_available(waiting)
     signatures = await _signatures(endpoint, waiting)
-    info = await _ask_info(endpoint, settings.model) if INFO_SIGNATURE in signatures else ModelInfo()
+    tells_info = INFO_SIGNATURE in signatures
+    info = await _ask_info(endpoint, settings.model) if tells_info else ModelInfo()
     layout = choose(signatures, settings.signature, has_labels=own_labels is not None, info_kind=info.kind)
     target = Target.of(
         layout,
@@ -88,14 +92,14 @@ async def discover(
         max_frame_bytes=settings.max_frame_bytes,
         max_pixels=settings.max_pixels,
     )
-    model = ServedModel(endpoint, settings, layout, target, own_labels)
+    model = ServedModel(endpoint, settings, layout, target, own_labels, tells_info)
     if (
         INFO_SIGNATURE not in signatures
         and own_labels is None
         and layout.output_kind is OutputKind.DETECTIONS
     ):
         logger.warning("the model names no labels: events say class-<id>; see the setting labels")
-    if INFO_SIGNATURE not in signatures and layout.dtype == "float32":
+    if not tells_info and layout.dtype == "float32":
         logger.warning("float32 input is fed 0..1, as the model does not say otherwise")
     await _preflight(model, waiting)
     logger.info(

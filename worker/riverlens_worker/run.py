@@ -6,7 +6,13 @@ import asyncio
 import logging
 import signal
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from riverlens.errors import RiverlensError
 from riverlens.logs import set_up_logs
@@ -36,6 +42,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     Raises:
         RiverlensError: what made it stop by itself, perhaps within an ExceptionGroup.
     """
+    disable_created_metrics()  # a second series for each counter that no dashboard reads
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

@@ -13,10 +13,11 @@ import struct
 from typing import Any
 
 from aiokafka.errors import (
-    AuthorizationError,
     CorruptRecordException,
+    GroupAuthorizationFailedError,
     IllegalStateError,
     KafkaError,
+    TopicAuthorizationFailedError,
     UnsupportedCodecError,
 )
 
@@ -63,7 +64,7 @@ class Poller:
                 failures = 0
             except IllegalStateError:
                 continue  # a rebalance took a partition between choosing and asking
-            except AuthorizationError as error:
+            except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
                 raise UnreachableError(
                     f"Kafka does not let us read {self._state.settings.frames_topic!r}: {error}"
                 ) from None
