@@ -13,7 +13,6 @@ from aiokafka.errors import (
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
-    ProducerClosed,
     RecordListTooLargeError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
@@ -28,6 +27,7 @@ _log = logging.getLogger(__name__)
 _BATCH_BYTES = 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 64 * 1024  # key and headers beside the image
 _CLOSE_S = 5.0
+_BACKOFF_S = 0.3  # more than the retry_backoff_ms of a request that has just failed
 
 
 class Verdict(enum.Enum):
@@ -93,19 +93,38 @@ async def _find_topic(client: AIOKafkaProducer, kafka: KafkaSettings, topic: str
 
 
 async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
-    """Stop the client: what it holds may be delivered within `grace_s`; after that it fails.
+    """Stop the client: what it holds may be delivered within `grace_s`; after that it is given up.
 
-    An idempotent client retries for ever, and its own `stop` waits for that.
+    An idempotent client retries for ever, and its own `stop` waits for that. The futures of what is given
+    up get the result None.
     """
     stopping = asyncio.ensure_future(client.stop())
     await asyncio.wait([stopping], timeout=grace_s)
     if not stopping.done():
-        # aiokafka has no way to abort; failing its batches is what its own fatal errors do.
-        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  # see above
-        await client.client.close()
+        await _give_up(client)
         await asyncio.wait([stopping], timeout=_CLOSE_S)
     if not stopping.done():
         stopping.cancel()
         await asyncio.wait([stopping])
     if not stopping.cancelled() and isinstance(stopping.exception(), KafkaError):
         _log.debug("the Kafka client ended with %r", stopping.exception())
+
+
+async def _give_up(client: AIOKafkaProducer) -> None:
+    # aiokafka has no way to abort, and its own fatal-error path fails on clients without transactions. In
+    # this order: no new requests; those under way end with their connections and then wait for metadata
+    # that a closed client never gets; the batches left behind are settled as with acks=0.
+    sending = client._sender.sender_task  # noqa: SLF001  # see above
+    if sending is not None:
+        sending.cancel()
+    await client.client.close()
+    if sending is not None:
+        await asyncio.wait([sending], timeout=_BACKOFF_S)
+        metadata = client.client._md_update_fut  # noqa: SLF001
+        if metadata is not None and not metadata.done():
+            metadata.set_result(False)
+        await asyncio.wait([sending], timeout=_CLOSE_S)
+    held = client._message_accumulator  # noqa: SLF001
+    held._pending_batches.update(batch for batches in held._batches.values() for batch in batches)  # noqa: SLF001
+    for batch in tuple(held._pending_batches):  # noqa: SLF001
+        batch.done_noack()

@@ -137,7 +137,7 @@ class Delivery:
             return  # its client was replaced: the frame has been queued again
         if error is not None:
             self._failed(entry, error)
-        elif self._buffer.settle(entry):
+        elif not delivery.cancelled() and delivery.result() is not None and self._buffer.settle(entry):
             self._on_settled(entry.frame, Outcome.ACKNOWLEDGED, "")
         self.changed.set()
 
