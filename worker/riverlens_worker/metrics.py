@@ -11,11 +11,15 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from riverlens.dead_letter import Reason
+from riverlens_worker.messages import BatchReason, Outcome
+
 MAX_CAMERAS = 200
 OTHER_CAMERAS = "other"
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300)
 _STAGE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_COMMON_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
 _ROWS = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 48, 64, 96, 128, 256)
 
 
@@ -54,6 +58,27 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self._declare_frames(registry)
+        self._declare_batches(registry)
+        self._declare_backlog(registry)
+        self._declare_group(registry)
+        self._open_known_series()
+
+    def _open_known_series(self) -> None:
+        """Series of closed lists start at zero: a rate sees their first count, and a dashboard a number."""
+        self.frames(Outcome.PUBLISHED.value, "")
+        self.frames(Outcome.FENCED.value, "")
+        for reason in Reason:
+            self.frames(Outcome.DEAD_LETTERED.value, reason.value)
+        for batch_reason in BatchReason:
+            self.batches(batch_reason.value)
+        for code in _COMMON_CODES:
+            self.predict_errors(code)
+        for event in ("assigned", "revoked"):
+            self.rebalances(event)
+
+    def _declare_frames(self, registry: CollectorRegistry) -> None:
+        """Frames, their outcomes and their times."""
         self.consumed = Counter("riverlens_frames_consumed", "Frames read from Kafka", registry=registry)
         self._frames = Counter(
             "riverlens_frames",
@@ -78,6 +103,11 @@ class Metrics:
             registry=registry,
         )
         self.stage = {stage: stages.labels(stage.name.lower()) for stage in Stage}
+        self._cameras: dict[str, Counter] = {}
+        self.frames = cache(self._frames.labels)
+
+    def _declare_batches(self, registry: CollectorRegistry) -> None:
+        """Batches and the calls that they become."""
         self.batch_rows = Histogram(
             "riverlens_batch_rows", "Frames in a Predict call", buckets=_ROWS, registry=registry
         )
@@ -93,6 +123,11 @@ class Metrics:
         self.calls_in_flight = Gauge(
             "riverlens_calls_in_flight", "Predict calls under way", registry=registry
         )
+        self.batches = cache(self._batches.labels)
+        self.predict_errors = cache(self._predict_errors.labels)
+
+    def _declare_backlog(self, registry: CollectorRegistry) -> None:
+        """What waits, here and on Kafka."""
         self.in_flight_frames = Gauge(
             "riverlens_in_flight_frames", "Frames read and not settled", registry=registry
         )
@@ -124,6 +159,11 @@ class Metrics:
         self.future_captures = Counter(
             "riverlens_future_captures", "Frames with a capture time ahead of this clock", registry=registry
         )
+        self.lag_frames = cache(self._lag_frames.labels)
+        self.lag_seconds = cache(self._lag_seconds.labels)
+
+    def _declare_group(self, registry: CollectorRegistry) -> None:
+        """The consumer group, the model, the state."""
         self._rebalances = Counter(
             "riverlens_rebalances", "Partitions assigned or revoked", ["event"], registry=registry
         )
@@ -145,12 +185,6 @@ class Metrics:
             "0 starting, 1 running, 2 draining, 3 stopped, 4 failed",
             registry=registry,
         )
-        self._cameras: dict[str, Counter] = {}
-        self.frames = cache(self._frames.labels)
-        self.batches = cache(self._batches.labels)
-        self.predict_errors = cache(self._predict_errors.labels)
-        self.lag_frames = cache(self._lag_frames.labels)
-        self.lag_seconds = cache(self._lag_seconds.labels)
         self.rebalances = cache(self._rebalances.labels)
         self.reencoded = cache(self._reencoded.labels)
 
