@@ -1,0 +1,69 @@
+"""The queries of dashboards and rules, read from their files: for the tests that hold them to the metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DASHBOARDS = sorted((ROOT / "dashboards" / "grafana" / "dashboards").glob("*.json"))
+RULES = sorted((ROOT / "dashboards" / "prometheus").glob("*rules*.yml"))
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SELECTOR = re.compile(r"([a-z_:][a-z0-9_:]*)\{([^}]*)\}")
+_GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query of a panel. `name` tells them apart: dashboard, panel's title, query's letter."""
+
+    dashboard: str
+    panel: str
+    letter: str
+    expression: str
+    legend: str
+
+    @property
+    def name(self) -> str:
+        """`overview: Latency: A`."""
+        return f"{self.dashboard}: {self.panel}: {self.letter}"
+
+    def filled_in(self, interval: str, instance: str = ".*") -> str:
+        """The expression with Grafana's variables replaced."""
+        expression = self.expression.replace("$__rate_interval", interval).replace("$instance", instance)
+        assert "$" not in expression, f"{self.name}: unknown variable: {expression}"
+        return expression
+
+
+def panels(dashboard: Path) -> list[dict[str, Any]]:
+    """All panels of a dashboard, rows left out."""
+    content = json.loads(dashboard.read_text(encoding="utf-8"))
+    return [panel for panel in content["panels"] if panel["type"] != "row"]
+
+
+def queries(dashboard: Path) -> Iterator[Query]:
+    """All queries of a dashboard's panels."""
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            yield Query(
+                dashboard.stem, panel["title"], target["refId"], target["expr"], target["legendFormat"]
+            )
+
+
+def selectors(expression: str) -> dict[str, set[str]]:
+    """Metrics that an expression selects, each with the labels in its braces."""
+    bare = _STRING.sub('""', expression)
+    return {
+        name: set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside)) for name, inside in _SELECTOR.findall(bare)
+    }
+
+
+def grouping(expression: str) -> set[str]:
+    """Labels that an expression groups or matches by."""
+    lists = _GROUPING.findall(expression)
+    return {label.strip() for inside in lists for label in inside.split(",") if label.strip()}
