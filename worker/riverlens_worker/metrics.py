@@ -197,9 +197,24 @@ class Metrics:
             child = self._cameras[camera] = self._camera_frames.labels(camera)
         return child
 
+    def balance(self) -> dict[str, int]:
+        """Frames consumed, by outcome, and in flight: consumed is the sum of the others."""
+        counts = dict.fromkeys(("published", "dropped", "dead_lettered", "fenced"), 0)
+        for family in self._frames.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_total"):
+                    counts[sample.labels["outcome"]] += int(sample.value)
+        consumed, in_flight = int(value_of(self.consumed)), int(value_of(self.in_flight_frames))
+        return {"consumed": consumed, **counts, "in_flight": in_flight}
+
     def forget_partition(self, partition: int) -> None:
         """Drop the gauges of a partition that moved on, so that no stale lag stays on a dashboard."""
         for gauge, children in ((self._lag_frames, self.lag_frames), (self._lag_seconds, self.lag_seconds)):
             children.cache_clear()
             if (str(partition),) in gauge._metrics:  # noqa: SLF001  # remove() raises for a missing child
                 gauge.remove(str(partition))
+
+
+def value_of(metric: Counter | Gauge) -> float:
+    """The value of a counter or gauge without labels."""
+    return next(sample.value for family in metric.collect() for sample in family.samples)

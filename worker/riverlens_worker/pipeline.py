@@ -23,7 +23,7 @@ from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
 from riverlens_worker.endpoints import Endpoint
 from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
-from riverlens_worker.metrics import Lifecycle, Metrics
+from riverlens_worker.metrics import Lifecycle, Metrics, value_of
 from riverlens_worker.model import ServedModel, discover
 from riverlens_worker.predictor import Predictor, PredictorPorts
 from riverlens_worker.publisher import Publisher, PublisherPorts
@@ -177,10 +177,10 @@ class Pipeline:
     async def _watch(self, stages: _Stages) -> None:
         """Keep the load ratio: arrivals against the rate of full batches."""
         counter = self._metrics.consumed
-        before, before_s = _value(counter), time.monotonic()
+        before, before_s = value_of(counter), time.monotonic()
         while True:
             await asyncio.sleep(_RATE_OVER_S)
-            now, now_s = _value(counter), time.monotonic()
+            now, now_s = value_of(counter), time.monotonic()
             ceiling = stages.predictor.fit.rows_per_s(self._settings.max_batch_size)
             if ceiling:
                 self._metrics.load_ratio.set((now - before) / (now_s - before_s) / ceiling)
@@ -194,12 +194,6 @@ class Pipeline:
 
     def _set_state(self, state: Lifecycle) -> None:
         self._metrics.state.set(state.value)
-
-
-def _value(counter: object) -> float:
-    """A label-less counter's value; prometheus_client offers no public reader."""
-    value: float = counter._value.get()  # type: ignore[attr-defined]  # noqa: SLF001  # see above
-    return value
 
 
 def raise_if_failed(task: asyncio.Task[None]) -> None:

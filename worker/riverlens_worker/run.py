@@ -42,11 +42,13 @@ async def run_worker(settings: WorkerSettings) -> None:
     Raises:
         RiverlensError: what made it stop by itself, perhaps within an ExceptionGroup.
     """
-    disable_created_metrics()  # a second series for each counter that no dashboard reads
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library does not type it
+    # a second series for each counter that no dashboard reads
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    pipeline = Pipeline(settings, Metrics(registry))
+    metrics = Metrics(registry)
+    pipeline = Pipeline(settings, metrics)
     admin = Admin(registry, pipeline.not_ready)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +58,17 @@ async def run_worker(settings: WorkerSettings) -> None:
         await pipeline.run()
     finally:
         await admin.close()
+        _log_balance(metrics)
     logger.info("stopped")
+
+
+def _log_balance(metrics: Metrics) -> None:
+    """The worker's last word: every frame read has its outcome, or was given up for its next owner."""
+    counts = metrics.balance()
+    settled = sum(counts.values()) - counts["consumed"]
+    level = logging.INFO if settled == counts["consumed"] else logging.ERROR
+    text = " + ".join(f"{name} {count}" for name, count in counts.items() if name != "consumed")
+    logger.log(level, "balance: consumed %d = %s", counts["consumed"], text, extra=counts)
 
 
 def first_error(group: BaseExceptionGroup[RiverlensError]) -> RiverlensError:
