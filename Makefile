@@ -8,6 +8,9 @@ PYTEST := $(PYTHON) -m pytest
 DEMO_SECONDS ?= 60
 VIDEO ?=
 MODEL ?=
+LABELS ?=
+CAMERAS ?=
+FPS ?=
 TARGET ?=
 BENCH ?=
 
@@ -19,8 +22,10 @@ help: ## list these targets
 setup: ## .venv with everything in it, once; other targets call this
 	@sh scripts/setup.sh
 
-demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C) VIDEO=path MODEL=path
-	@.venv/bin/riverlens demo --seconds "$(DEMO_SECONDS)" $(if $(VIDEO),--video "$(VIDEO)") $(if $(MODEL),--model "$(MODEL)")
+demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C) VIDEO=path MODEL=path LABELS=path CAMERAS=4 FPS=10
+	@.venv/bin/riverlens demo --seconds "$(DEMO_SECONDS)" $(if $(VIDEO),--video "$(VIDEO)") \
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(LABELS),--labels "$(LABELS)") \
+	  $(if $(CAMERAS),--cameras "$(CAMERAS)") $(if $(FPS),--fps "$(FPS)")
 
 test: setup ## unit, stage, contract and integration tests; needs nothing else
 	@$(PYTEST) -m "not chaos and not tools" tests/unit tests/stages tests/contract tests/integration
