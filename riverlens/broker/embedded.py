@@ -25,7 +25,10 @@ _log = logging.getLogger(__name__)
 _SIZES = (1, 3)
 _BIND_TRIES = 3
 _PORT_TAKEN = re.compile(r"Address already in use|BindException")
-_TAIL_LINES = 12
+_ERROR = re.compile(r" ERROR |Exception: |Caused by: ")
+_ERROR_LINES = 4
+_TAIL_LINES = 8
+_LOOK_BACK_LINES = 400
 _STOP_GRACE_S = 15.0
 
 
@@ -224,7 +227,7 @@ class EmbeddedBroker:
             node = self._nodes[number]
             if node.running:
                 continue
-            if _PORT_TAKEN.search("\n".join(node.log_tail(200))):
+            if _PORT_TAKEN.search("\n".join(node.log_tail(_LOOK_BACK_LINES))):
                 raise _PortTakenError(_with_log(f"a port of Kafka's broker {number} is in use", node))
             raise SetupError(_with_log(f"Kafka's broker {number} ended while it started", node))
 
@@ -269,5 +272,9 @@ def _port_in_use(port: int) -> SetupError:
 
 
 def _with_log(what: str, node: BrokerNode) -> str:
-    tail = "\n".join(f"  {line[:240]}" for line in node.log_tail(_TAIL_LINES))
-    return f"{what}; its log, {node.log}, ends with:\n{tail}"
+    """Kafka says why and then closes a hundred things: its errors come first, then the last lines."""
+    lines = node.log_tail(_LOOK_BACK_LINES)
+    errors = [line for line in lines[:-_TAIL_LINES] if _ERROR.search(line)][:_ERROR_LINES]
+    shown = "\n".join(f"  {line.strip()[:240]}" for line in [*errors, *lines[-_TAIL_LINES:]])
+    where = "" if node.temporary else f" ({node.log})"
+    return f"{what}; its log{where} has:\n{shown}"

@@ -92,5 +92,8 @@ class ClusterHome:
 
 
 def _new_cluster_id() -> str:
-    """As Kafka writes ids: 16 random bytes in URL-safe base64 without padding."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """As Kafka makes ids: 16 random bytes in URL-safe base64, no padding, no leading dash (a flag's mark)."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text

@@ -27,6 +27,7 @@ class BrokerNode:
     def __init__(self, number: int, command: Sequence[str], log: Path, doomed: Path | None = None) -> None:
         self.number = number
         self.log = log
+        self.temporary = doomed is not None
         self.pid: int | None = None
         self._command = command
         self._doomed = doomed

@@ -15,6 +15,19 @@ COORDINATOR_PARTITIONS = 5
 """Of `__consumer_offsets` and `__transaction_state`: Kafka's 50 each take a new broker 2 s to make."""
 PLAIN_LISTENER = "PLAINTEXT"
 _CONTROLLER_LISTENER = "CONTROLLER"
+_FIXED = {
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "message.max.bytes": str(MAX_MESSAGE_BYTES),
+    # A killed broker's partitions have no leader until its session ends; 9 s suit real networks.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    # Nor may the others wait 30 s for an answer of a controller that is stopped by SIGSTOP.
+    "controller.socket.timeout.ms": "3000",
+    "request.timeout.ms": "5000",
+    "replica.socket.timeout.ms": "3000",
+    "log.retention.check.interval.ms": "30000",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +74,7 @@ def server_properties(
         "transaction.state.log.replication.factor": str(copies),
         "transaction.state.log.min.isr": in_sync,
         "transaction.state.log.num.partitions": str(COORDINATOR_PARTITIONS),
-        "group.initial.rebalance.delay.ms": "0",
-        "auto.create.topics.enable": "false",
-        "message.max.bytes": str(MAX_MESSAGE_BYTES),
-        # A killed broker's partitions have no leader until its session ends; 9 s suit real networks.
-        "broker.session.timeout.ms": "3000",
-        "broker.heartbeat.interval.ms": "500",
-        "log.retention.check.interval.ms": "30000",
+        **_FIXED,
         **(extra or {}),
     }
 

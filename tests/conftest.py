@@ -1,0 +1,93 @@
+"""What the tests share: one real Kafka for the whole run, fresh topics for each test, the real data."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from riverlens.broker import EmbeddedBroker
+from riverlens.kafka import KafkaSettings
+from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
+
+_RUN = uuid.uuid4().hex[:6]
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSet:
+    """Three topics and a group that no other test uses. `settings` made them."""
+
+    frames: str
+    events: str
+    dlq: str
+    group: str
+    settings: TopicsSettings
+
+
+MakeTopics = Callable[..., Awaitable[TopicSet]]
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[EmbeddedBroker]:
+    """One real Kafka broker for all tests; those that harm it start their own."""
+    with EmbeddedBroker() as running:
+        yield running
+
+
+@pytest.fixture
+def kafka(broker: EmbeddedBroker) -> KafkaSettings:
+    """Settings that reach the session's broker."""
+    return KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
+
+
+@pytest.fixture
+def make_topics(kafka: KafkaSettings) -> MakeTopics:
+    """A function that makes fresh topics; its further arguments are fields of TopicsSettings."""
+
+    async def make(*, partitions: int = 4, **fields: Any) -> TopicSet:
+        stem = f"t{_RUN}-{next(_numbers)}"
+        names = {
+            "frames_topic": f"{stem}-frames",
+            "events_topic": f"{stem}-events",
+            "dlq_topic": f"{stem}-dlq",
+        }
+        settings = TopicsSettings(kafka=kafka, partitions=partitions, **{**names, **fields})
+        await ensure_topics(kafka, topic_specs(settings))
+        return TopicSet(
+            settings.frames_topic, settings.events_topic, settings.dlq_topic, f"{stem}-group", settings
+        )
+
+    return make
+
+
+@pytest.fixture
+async def topic_set(make_topics: MakeTopics) -> TopicSet:
+    """Fresh topics of four partitions each."""
+    return await make_topics()
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of real images, videos and models; tests that use it carry the marker `realdata`."""
+    folder = os.environ.get("RIVERLENS_TESTDATA")
+    if not folder:
+        pytest.skip("RIVERLENS_TESTDATA is not set: no real data here")
+    path = Path(folder)
+    assert path.is_dir(), f"RIVERLENS_TESTDATA={folder} is not a folder"
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _leaks_show_here(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect garbage after tests with real clients, so that what one leaves open is its own failure."""
+    yield
+    if "broker" in request.fixturenames:
+        gc.collect()
