@@ -1,4 +1,4 @@
-"""Programs that `make test-tools` needs beside Python: a missing one fails the test and says what brings it."""
+"""Programs that `make test-tools` needs beside Python; a missing one fails the test that wants it."""
 
 from __future__ import annotations
 
