@@ -64,7 +64,7 @@ class DecodePool:
             await self._pass_on(done)
 
     def _stays(self, item: Admitted) -> bool:
-        return isinstance(item, Rejected) or is_quick(item.frame.image, self._target)
+        return isinstance(item, Rejected) or is_quick(item.frame.image, item.frame.content_type, self._target)
 
     def _decode_all(self, items: Sequence[Admitted]) -> list[Decoded]:
         return [self._decode(item) for item in items]

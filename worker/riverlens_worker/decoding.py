@@ -8,6 +8,7 @@ on the header, before anything is allocated.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,13 +17,15 @@ from typing import Any
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from riverlens.dead_letter import Reason
 from riverlens_worker.image_header import ImageHeader, read_header
 from riverlens_worker.signature import InputKind, Layout
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow loads a pixel
+# What is odd about somebody's image is no news on the worker's standard error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _RAW = re.compile(
     r"application/x-raw-rgb\s*;(?=.*\bwidth=(\d{1,6})\b)(?=.*\bheight=(\d{1,6})\b)", re.IGNORECASE
@@ -31,7 +34,10 @@ _REFERENCE = "text/uri-list"
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _TURNED = frozenset({5, 6, 7, 8})
 _JPEG_QUALITY = 95
-_WIDE_MODES = frozenset({"I;16", "I;16B", "I;16L", "I"})
+_JPEG_MAX_SIDE = 65_500
+"""Of libjpeg (JPEG_MAX_DIMENSION)."""
+_SHORT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_ORIENTATION_TAG = 0x0112
 
 Pixels = NDArray[np.uint8]
 
@@ -96,8 +102,20 @@ def to_row(image: bytes, content_type: str | None, target: Target) -> Row:
     """Read one frame for `target`.
 
     Raises:
-        UndecodableError: empty, too large, unsupported, or not decodable.
+        UndecodableError: empty, too large, unsupported, or not decodable; no other exception, whatever
+            the bytes.
     """
+    try:
+        return _to_row(image, content_type, target)
+    except UndecodableError:
+        raise
+    except MemoryError:
+        raise UndecodableError(Reason.TOO_LARGE, "not enough memory to decode") from None
+    except Exception as error:  # noqa: BLE001  # hostile bytes raise almost anything in a decoder
+        raise UndecodableError(Reason.UNDECODABLE, f"{type(error).__name__}: {error}") from None
+
+
+def _to_row(image: bytes, content_type: str | None, target: Target) -> Row:
     if not image:
         raise UndecodableError(Reason.UNDECODABLE, "the value is empty")
     if len(image) > target.max_frame_bytes:
@@ -106,6 +124,7 @@ def to_row(image: bytes, content_type: str | None, target: Target) -> Row:
         )
     raw = _raw_pixels(image, content_type)
     if raw is not None:
+        _check_pixels(raw.shape[1], raw.shape[0], target.max_pixels)
         return _finish(raw, raw.shape[1::-1], target, "raw_pixels")
     header = read_header(image)
     if header is None:
@@ -120,9 +139,9 @@ def to_row(image: bytes, content_type: str | None, target: Target) -> Row:
     return _finish(pixels, size, target, _why_reencoded(header))
 
 
-def is_quick(image: bytes, target: Target) -> bool:
+def is_quick(image: bytes, content_type: str | None, target: Target) -> bool:
     """Whether `to_row` only reads the header, so that it need not leave the event loop."""
-    if target.kind is not InputKind.ENCODED:
+    if target.kind is not InputKind.ENCODED or _raw_pixels(image, content_type) is not None:
         return False
     header = read_header(image)
     return header is None or (header.plain and header.orientation == 1)
@@ -162,13 +181,10 @@ def _decode(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, 
         except ValueError:
             pass  # strict simplejpeg refuses good files too: Pillow decides
     try:
-        return _decode_any(image, target)
-    except UndecodableError:
-        raise
-    except MemoryError:
-        raise UndecodableError(Reason.TOO_LARGE, "not enough memory to decode") from None
-    except Exception as error:  # noqa: BLE001  # hostile bytes raise almost anything in a decoder
-        raise UndecodableError(Reason.UNDECODABLE, f"{type(error).__name__}: {error}") from None
+        return _decode_any(image, header, target)
+    except UnidentifiedImageError:
+        # Pillow's own text holds nothing but an address in memory.
+        raise UndecodableError(Reason.UNDECODABLE, f"begins like {header.format}, but is none") from None
 
 
 def _decode_jpeg(
@@ -197,24 +213,35 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _decode_any(image: bytes, target: Target) -> tuple[Pixels, tuple[int, int]]:
+def _decode_any(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, tuple[int, int]]:
     with Image.open(BytesIO(image), formats=_FORMATS) as opened:
         _check_pixels(opened.width, opened.height, target.max_pixels)
-        orientation = opened.getexif().get(0x0112, 1)
+        orientation = header.orientation or _orientation(opened)
         size = opened.size[::-1] if orientation in _TURNED else opened.size
-        if opened.format == "JPEG":
+        if opened.format in {"JPEG", "MPO"}:
             wanted = _wanted_size(size, target)
             opened.draft("RGB", wanted[::-1] if orientation in _TURNED else wanted)
         opened.load()
-        upright = ImageOps.exif_transpose(opened)
-        return _rgb(upright), size
+        return _upright(_rgb(opened), orientation), size
+
+
+def _orientation(opened: Image.Image) -> int:
+    """What Pillow reads of the Exif orientation; 1 where the Exif block is broken: the image may be fine."""
+    try:
+        found = opened.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001  # a hostile Exif block raises almost anything
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    if image.mode in _WIDE_MODES:
-        wide = np.asarray(image).astype(np.int64)
-        top = 65535 if image.mode != "I" or wide.max(initial=0) > 255 else 255  # noqa: PLR2004  # 8 or 16 bits in an "I"
-        gray = (wide.clip(0, top) * 255 // top).astype(np.uint8)
+    if image.mode in _SHORT_MODES or image.mode == "I":
+        wide = np.asarray(image)
+        if image.mode == "I":
+            wide = wide.clip(0, 65535)
+        # The upper byte, as libpng and TensorFlow do it; an "I" may hold 8 bits as well.
+        small = image.mode == "I" and wide.max(initial=0) <= 255  # noqa: PLR2004
+        gray = (wide if small else wide >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in {"LAB", "HSV"}:
         raise UndecodableError(Reason.UNSUPPORTED, f"colour mode {image.mode}")
@@ -224,8 +251,12 @@ def _rgb(image: Image.Image) -> Pixels:
 def _wanted_size(size: tuple[int, int], target: Target) -> tuple[int, int]:
     """(width, height) that the model's row will have for an image of `size`."""
     width, height = size
-    if target.width is not None and target.height is not None:
-        return target.width, target.height
+    if target.width is not None or target.height is not None:
+        # A model that fixes one side alone takes the image in its own proportions.
+        return (
+            target.width or max(1, round(width * (target.height or 1) / height)),
+            target.height or max(1, round(height * (target.width or 1) / width)),
+        )
     if target.input_size is not None and max(size) > target.input_size:
         scale = target.input_size / max(size)
         return max(1, round(width * scale)), max(1, round(height * scale))
@@ -233,7 +264,13 @@ def _wanted_size(size: tuple[int, int], target: Target) -> tuple[int, int]:
 
 
 def _finish(pixels: Pixels, size: tuple[int, int], target: Target, why: str) -> Row:
+    if 0 in size:
+        raise UndecodableError(Reason.UNDECODABLE, f"an image of {size[0]} x {size[1]} pixels")
     wanted = _wanted_size(size, target)
+    if target.kind is InputKind.ENCODED and max(wanted) > _JPEG_MAX_SIDE:
+        raise UndecodableError(
+            Reason.TOO_LARGE, f"{wanted[0]} x {wanted[1]} pixels; a JPEG's side holds {_JPEG_MAX_SIDE}"
+        )
     if (pixels.shape[1], pixels.shape[0]) != wanted:
         resized = Image.fromarray(pixels).resize(wanted, Image.Resampling.BILINEAR)
         pixels = np.asarray(resized)
@@ -242,7 +279,8 @@ def _finish(pixels: Pixels, size: tuple[int, int], target: Target, why: str) -> 
         return Row(encoded, wanted if target.by_size else (), len(encoded), size, reencoded=why)
     row: NDArray[Any] = pixels
     if target.dtype == "float32":
-        row = pixels.astype(np.float32) / np.float32(255)
+        row = pixels.astype(np.float32)
+        row /= np.float32(255)
     return Row(row, row.shape[:2], row.nbytes, size)
 
 

@@ -14,10 +14,14 @@ _EXIF = b"Exif\x00\x00"
 _ORIENTATION_TAG = 0x0112
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PLAIN_SOF = frozenset({0xC0, 0xC1, 0xC2})
+_PLAIN_SAMPLES = frozenset({(8, 1), (8, 3)})
+"""Precision in bits, components."""
 _SOS, _EOI, _APP1 = 0xDA, b"\xff\xd9", 0xE1
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_ORIENTATION = 8
 _TAIL_BYTES = 64
+_MAX_STEPS = 2_000
+"""Segments or chunks looked at; a file made of millions must not hold up the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +54,34 @@ def read_header(value: bytes) -> ImageHeader | None:
 def _jpeg(value: bytes) -> ImageHeader:
     width = height = None
     ordinary = False
-    orientation: int | None = 1
+    exif: bytes | None = None
     position, end = 2, len(value)
-    while position + 4 <= end and value[position] == 0xFF:  # noqa: PLR2004  # every marker begins so
+    for _ in range(_MAX_STEPS):
+        if position + 4 > end or value[position] != 0xFF or value[position + 1] == 0:  # noqa: PLR2004  # no marker
+            break
         marker = value[position + 1]
         if marker == 0xFF or marker in _STANDALONE:  # noqa: PLR2004  # fill bytes and markers without length
             position += 1 if marker == 0xFF else 2  # noqa: PLR2004
             continue
         if marker == _SOS:
             whole = value.rfind(_EOI, -_TAIL_BYTES) > 0
-            return ImageHeader("JPEG", width, height, orientation, plain=ordinary and whole)
+            return ImageHeader("JPEG", width, height, _exif_orientation(exif), plain=ordinary and whole)
         length = int.from_bytes(value[position + 2 : position + 4])
         body = value[position + 4 : position + 2 + length]
         if marker in _SOF and len(body) >= 6:  # noqa: PLR2004  # precision, height, width, components
             precision, height, width, components = struct.unpack_from(">BHHB", body)
-            ordinary = marker in _PLAIN_SOF and precision == 8 and components in {1, 3} and height > 0  # noqa: PLR2004
-        elif marker == _APP1 and body.startswith(_EXIF):
-            orientation = _exif_orientation(body[len(_EXIF) :])
+            ordinary = marker in _PLAIN_SOF and (precision, components) in _PLAIN_SAMPLES
+            ordinary &= 0 not in {width, height}
+        elif marker == _APP1 and body.startswith(_EXIF) and exif is None:
+            exif = body[len(_EXIF) :]  # the first one counts; later ones continue it
         position += 2 + length
-    return ImageHeader("JPEG", width, height, orientation, plain=False)
+    return ImageHeader("JPEG", width, height, None, plain=False)
 
 
-def _exif_orientation(tiff: bytes) -> int | None:
-    """Orientation of an Exif block; 1 where it names none, None where the block is malformed."""
+def _exif_orientation(tiff: bytes | None) -> int | None:
+    """Orientation of an Exif block; 1 where there is none or it names none, None where it is malformed."""
+    if tiff is None:
+        return 1
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
     if order is None:
         return None
@@ -95,16 +104,18 @@ def _png(value: bytes) -> ImageHeader:
     whole = value.rfind(b"IEND", -_TAIL_BYTES) > 0
     rotated = animated = False
     position = 33
-    while position + 8 <= len(value):
+    for _ in range(_MAX_STEPS):
+        if position + 8 > len(value):
+            break
         (length,) = struct.unpack_from(">I", value, position)
         chunk = value[position + 4 : position + 8]
         if chunk == b"IDAT":
-            break
+            plain = whole and not rotated and not animated and 0 not in {width, height}
+            return ImageHeader("PNG", width, height, None if rotated else 1, plain=plain)
         rotated |= chunk == b"eXIf"
         animated |= chunk == b"acTL"
         position += 12 + length
-    orientation = None if rotated else 1
-    return ImageHeader("PNG", width, height, orientation, plain=whole and not rotated and not animated)
+    return ImageHeader("PNG", width, height, None, plain=False)
 
 
 def _gif(value: bytes) -> ImageHeader:
