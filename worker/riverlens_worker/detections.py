@@ -54,24 +54,28 @@ def read_answers(layout: Layout, arrays: Arrays, rows: int, reading: Reading) ->
     if layout.output_kind is OutputKind.DETECTIONS:
         return _detections(arrays, rows, reading)
     if layout.output_kind is OutputKind.CLASSES:
-        return [_classes(scores, reading) for scores in arrays[layout.outputs[0]]]
+        return [_classes(scores, reading) for scores in _numbers(arrays, layout.outputs[0])]
     return [
-        Answer(outputs={alias: _plain(arrays[alias][row]) for alias in layout.outputs}) for row in range(rows)
+        Answer(outputs={alias: _plain(arrays[alias][row, ...]) for alias in layout.outputs})
+        for row in range(rows)
     ]
 
 
 def _detections(arrays: Arrays, rows: int, reading: Reading) -> list[Answer]:
-    boxes = np.asarray(arrays["detection_boxes"], np.float32)
-    scores = np.asarray(arrays["detection_scores"], np.float32)
-    classes = np.asarray(arrays["detection_classes"], np.float32)
-    if boxes.ndim != 3 or boxes.shape[2] != 4 or scores.shape != boxes.shape[:2] != classes.shape:  # noqa: PLR2004  # [N, K, 4]
+    boxes = _numbers(arrays, "detection_boxes")
+    scores = _numbers(arrays, "detection_scores")
+    classes = _numbers(arrays, "detection_classes")
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or not scores.shape == boxes.shape[:2] == classes.shape:  # noqa: PLR2004  # [N, K, 4]
         raise MisshapenReplyError(f"boxes {boxes.shape}, scores {scores.shape}, classes {classes.shape}")
     counts = np.full(rows, scores.shape[1])
     if "num_detections" in arrays:
-        told = np.nan_to_num(np.asarray(arrays["num_detections"], np.float64).reshape(rows))
-        counts = np.clip(told, 0, scores.shape[1]).astype(np.int64)
+        told = _numbers(arrays, "num_detections")
+        if told.size != rows:
+            raise MisshapenReplyError(f"num_detections {told.shape} for {rows} frames")
+        counts = np.clip(np.nan_to_num(told.reshape(rows)), 0, scores.shape[1]).astype(np.int64)
     kept = (scores >= reading.min_score) & (np.arange(scores.shape[1]) < counts[:, None])
-    kept &= np.isfinite(boxes).all(axis=2)
+    # What is no number is no finding: JSON could not hold it.
+    kept &= np.isfinite(boxes).all(axis=2) & np.isfinite(scores) & np.isfinite(classes)
     # [ymin, xmin, ymax, xmax] -> (x1, y1, x2, y2), inside the image, corners in order.
     corners = np.clip(boxes[:, :, [1, 0, 3, 2]], 0, 1)
     corners[:, :, 2:] = np.maximum(corners[:, :, :2], corners[:, :, 2:])
@@ -79,6 +83,13 @@ def _detections(arrays: Arrays, rows: int, reading: Reading) -> list[Answer]:
         Answer(detections=_row(corners[row], scores[row], classes[row], kept[row], reading))
         for row in range(rows)
     ]
+
+
+def _numbers(arrays: Arrays, alias: str) -> NDArray[np.float32]:
+    try:
+        return np.asarray(arrays[alias], np.float32)
+    except (TypeError, ValueError):
+        raise MisshapenReplyError(f"output {alias!r} holds {arrays[alias].dtype}, not numbers") from None
 
 
 def _row(
@@ -100,14 +111,11 @@ def _row(
     return found
 
 
-def _classes(scores: NDArray[np.generic], reading: Reading) -> Answer:
-    values = np.asarray(scores, np.float32).reshape(-1)
-    order = np.argsort(-values, kind="stable")[: reading.max_detections]
-    chosen = [
-        Classification(name_of(reading.labels, int(k)), int(k), float(values[k]))
-        for k in order
-        if values[k] >= reading.min_score
-    ]
+def _classes(scores: NDArray[np.float32], reading: Reading) -> Answer:
+    values = scores.reshape(-1)
+    kept = np.flatnonzero((values >= reading.min_score) & np.isfinite(values))
+    order = kept[np.argsort(-values[kept], kind="stable")][: reading.max_detections]
+    chosen = [Classification(name_of(reading.labels, int(k)), int(k), float(values[k])) for k in order]
     return Answer(classes=chosen)
 
 
