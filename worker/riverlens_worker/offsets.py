@@ -33,11 +33,12 @@ class OffsetLedger:
     passes an open offset and never falls.
     """
 
-    __slots__ = ("_order", "_settled", "highest")
+    __slots__ = ("_open", "_order", "highest")
 
     def __init__(self) -> None:
+        # Every open offset and, behind the first one, settled ones that wait for it to go.
         self._order: deque[tuple[int, int]] = deque()
-        self._settled: set[int] = set()
+        self._open: set[int] = set()
         self.highest = -1
 
     def open(self, offset: int, captured_at_ms: int = 0) -> None:
@@ -49,6 +50,7 @@ class OffsetLedger:
         if offset <= self.highest:
             raise ValueError(f"offset {offset} after {self.highest}")
         self.highest = offset
+        self._open.add(offset)
         self._order.append((offset, captured_at_ms))
 
     def settle(self, offset: int) -> None:
@@ -57,19 +59,11 @@ class OffsetLedger:
         Raises:
             ValueError: never opened, or settled before: a defect that would lose or repeat a frame.
         """
-        if offset in self._settled or not self._is_open(offset):
+        if offset not in self._open:
             raise ValueError(f"offset {offset} is not open")
-        if self._order[0][0] != offset:
-            self._settled.add(offset)
-            return
-        self._order.popleft()
-        while self._order and self._order[0][0] in self._settled:
-            self._settled.remove(self._order.popleft()[0])
-
-    def _is_open(self, offset: int) -> bool:
-        # The membership test on the whole deque would cost time in the backlog; the ends suffice to
-        # catch strays, and a double settle inside is caught by `_settled`.
-        return bool(self._order) and self._order[0][0] <= offset <= self.highest
+        self._open.remove(offset)
+        while self._order and self._order[0][0] not in self._open:
+            self._order.popleft()
 
     def committable(self) -> int | None:
         """The offset to commit: the lowest open, else highest + 1; None before the first frame."""
@@ -83,7 +77,7 @@ class OffsetLedger:
 
     def __len__(self) -> int:
         """How many offsets are open."""
-        return len(self._order) - len(self._settled)
+        return len(self._open)
 
 
 @dataclass(slots=True, eq=False)
@@ -134,13 +128,15 @@ class StallGuard:
     """Notices that the process stood still long enough to have lost its partitions unawares.
 
     A stopped process (SIGSTOP, a frozen machine) wakes up believing that it still owns its partitions.
-    After a beat that is late by more than half the session, `suspect` holds until `prove`.
+    After a beat that is late by more than half the session, `suspect` holds until `prove`. The session
+    has run since the last heartbeat, which was up to `heartbeat_s` before the last beat: where that
+    leaves less, suspicion comes sooner.
     """
 
     __slots__ = ("_beat_s", "_limit_s", "_suspect")
 
-    def __init__(self, *, session_timeout_s: float, now_s: float) -> None:
-        self._limit_s = session_timeout_s / 2
+    def __init__(self, *, session_timeout_s: float, heartbeat_s: float, now_s: float) -> None:
+        self._limit_s = min(1.0 + session_timeout_s / 2, 0.8 * (session_timeout_s - heartbeat_s))
         self._beat_s = now_s
         self._suspect = False
 
@@ -151,7 +147,7 @@ class StallGuard:
 
     def suspect(self, now_s: float) -> bool:
         """Whether publishing must wait until membership is proved. Safe to ask before the late beat."""
-        return self._suspect or now_s - self._beat_s > 1.0 + self._limit_s
+        return self._suspect or now_s - self._beat_s > self._limit_s
 
     def prove(self, now_s: float) -> None:
         """A commit of the current offsets succeeded, or every lease was given up."""

@@ -49,7 +49,11 @@ class Source:
             metrics=metrics,
             consumer=consumer,
             leases=LeaseTable(settings.frames_topic, Room(settings.room_frames, settings.room_bytes)),
-            guard=StallGuard(session_timeout_s=settings.session_timeout_ms / 1000, now_s=now_s),
+            guard=StallGuard(
+                session_timeout_s=settings.session_timeout_ms / 1000,
+                heartbeat_s=settings.heartbeat_interval_ms / 1000,
+                now_s=now_s,
+            ),
         )
         self._committer = Committer(self._state)
         self._poller = Poller(self._state)
