@@ -111,7 +111,7 @@ def choose(
     """The layout of the signature to call: `wanted`, else `serving_default`, else the only one that fits.
 
     Raises:
-        LayoutError: the wanted one is absent or cannot be fed; or none or several can.
+        LayoutError: the wanted one is absent or cannot be fed; or none or several can. Names the setting.
     """
     usable = {name: spec for name, spec in signatures.items() if not name.startswith("__")}
     usable.pop(INFO_SIGNATURE, None)
@@ -119,7 +119,10 @@ def choose(
         if wanted not in usable:
             names = ", ".join(sorted(usable)) or "none"
             raise LayoutError(f"signature: the model has no signature {wanted!r}; it has {names}")
-        return _layout(wanted, usable[wanted], has_labels=has_labels, info_kind=info_kind)
+        try:
+            return _layout(wanted, usable[wanted], has_labels=has_labels, info_kind=info_kind)
+        except LayoutError as error:
+            raise LayoutError(f"signature: {error}") from None
     layouts: dict[str, Layout] = {}
     reasons: list[str] = []
     for name, spec in sorted(usable.items()):
@@ -132,7 +135,8 @@ def choose(
     if len(layouts) == 1:
         return next(iter(layouts.values()))
     if not layouts:
-        raise LayoutError("no signature takes images: " + ("; ".join(reasons) or "the model has none"))
+        why = "; ".join(reasons) or "it has none to call"
+        raise LayoutError(f"model: no signature of this model takes images: {why}")
     raise LayoutError(f"signature: several take images ({', '.join(layouts)}); name one with --signature")
 
 
@@ -160,18 +164,23 @@ def _layout(name: str, spec: SignatureSpec, *, has_labels: bool, info_kind: str 
 def _input(name: str, alias: str, tensor: TensorSpec) -> tuple[InputKind, int | None, int | None]:
     shape = tensor.shape
     if tensor.dtype == "string":
-        if "tf_example" in alias:
+        if "example" in alias:
             raise LayoutError(f"{name} takes serialised tf.Example ({alias}), not images")
         if shape is not None and len(shape) != 1:
             raise LayoutError(f"{name} takes {alias} {tensor.text()}; encoded images need string [-1]")
+        _check_batch(name, shape)
         return InputKind.ENCODED, None, None
     if tensor.dtype in _PIXEL_TYPES and shape and len(shape) == _IMAGE_RANK and shape[3] in {3, None}:
-        if shape[0] not in {None, 1}:
-            raise LayoutError(f"{name} takes batches of exactly {shape[0]}; export it with a free batch size")
+        _check_batch(name, shape)
         return InputKind.PIXELS, shape[1], shape[2]
     raise LayoutError(
         f"{name} takes {alias} {tensor.text()}; an image is uint8 or float32 [-1,H,W,3] or string [-1]"
     )
+
+
+def _check_batch(name: str, shape: tuple[int | None, ...] | None) -> None:
+    if shape is not None and shape[0] not in {None, 1}:
+        raise LayoutError(f"{name} takes batches of exactly {shape[0]}; export it with a free batch size")
 
 
 def _outputs(
