@@ -29,7 +29,12 @@ class Signal:
         while not condition():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                # Cancelled while nothing fires: a poll that times out for hours must leave nothing here.
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
 
     def fire(self) -> None:
         """Wake every waiter. Never waits itself."""
