@@ -11,6 +11,7 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
@@ -23,11 +24,13 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from riverlens.errors import SettingsError
 
 _SHORT_FLAGS = {"--bootstrap-servers": "--kafka.bootstrap-servers"}
 _ENV_PREFIX = "RIVERLENS_"
+_UNKNOWN = "unrecognized arguments: "
 
 
 class Settings(BaseSettings):
@@ -75,15 +78,19 @@ def load(cls: type[S], argv: Sequence[str], *, prog: str) -> S:
     Raises:
         SettingsError: a line for every wrong field, with the names that set it; or an unreadable file.
     """
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own = _Parser(prog=prog, add_help=False, allow_abbrev=False)
     own.add_argument("--config", type=Path, metavar="FILE")
     own.add_argument("--print-config", action="store_true")
     known, rest = own.parse_known_args(argv)
     values: dict[str, Any] = _read_toml(cls, known.config) if known.config else {}
-    for source in (EnvSettingsSource(cls)(), _read_flags(cls, rest, prog)):
-        values = _merge(values, source)
     try:
+        # An empty variable is an unset one: `RIVERLENS_LABELS: ${LABELS:-}` of a compose file.
+        for source in (EnvSettingsSource(cls, env_ignore_empty=True)(), _read_flags(cls, rest, prog)):
+            values = _merge(values, source)
         settings = cls(**values)
+    except SourceError as error:
+        # Its cause names the text that was given, which may hold a password.
+        raise SettingsError(f"{error}: a table is given as JSON, or each of its fields by itself") from None
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     if known.print_config:
@@ -138,6 +145,11 @@ class _Parser(argparse.ArgumentParser):
     """Wrong flags are wrong settings: one line, not the whole usage."""
 
     def error(self, message: str) -> NoReturn:
+        head, unknown, words = message.partition(_UNKNOWN)
+        if unknown:
+            # The value of a mistyped flag may be a password: name the flags alone.
+            flags = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
+            message = head + unknown + (" ".join(flags) or words)
         raise SettingsError(f"{message}; see {self.prog} --help")
 
 
@@ -155,9 +167,16 @@ def _read_toml(cls: type[Settings], path: Path) -> dict[str, Any]:
         raise SettingsError(f"--config {path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"--config {path}: not TOML: {error}") from None
-    values = tables.get(cls.table, {})
-    if not isinstance(values, dict):
-        raise SettingsError(f"--config {path}: [{cls.table}] must be a table")
+    stray = [name for name, value in tables.items() if not isinstance(value, dict)]
+    if stray:
+        raise SettingsError(
+            f"--config {path}: {', '.join(stray)} must stand in a table, such as [{cls.table}]"
+        )
+    for name in tables.keys() - {cls.table, "kafka"}:
+        # Other roles' tables are theirs; a near miss of ours would silently count for nothing.
+        if get_close_matches(name, [cls.table, "kafka"], cutoff=0.8):
+            raise SettingsError(f"--config {path}: no role reads [{name}]; [{cls.table}] or [kafka] is meant")
+    values: dict[str, Any] = tables.get(cls.table, {})
     if "kafka" in cls.model_fields and "kafka" in tables:
         values = {**values, "kafka": tables["kafka"]}
     return values
@@ -170,8 +189,9 @@ def _explain(error: ValidationError) -> str:
         flag = "--" + name.replace("_", "-")
         variable = _ENV_PREFIX + name.replace(".", "__").upper()
         given = wrong.get("input")
-        shown = "" if isinstance(given, dict) or _is_secret(name) else f" (given: {given!r})"
-        message = wrong["msg"].removeprefix("Value error, ")
+        unknown = wrong["type"] == "extra_forbidden"  # perhaps a password under a mistyped name
+        shown = "" if isinstance(given, dict) or unknown or _is_secret(name) else f" (given: {given!r})"
+        message = "no such setting" if unknown else wrong["msg"].removeprefix("Value error, ")
         lines.append(f"{name}: {message}{shown}; set by {flag} or {variable}")
     return "\n".join(lines)
 

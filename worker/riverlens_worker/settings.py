@@ -66,7 +66,7 @@ class WorkerSettings(Settings):
 
     commit_interval_ms: int = Field(default=500, ge=50)
     """How often offsets are committed."""
-    session_timeout_ms: int = Field(default=6_000, ge=1_000)
+    session_timeout_ms: int = Field(default=6_000, ge=3_000)
     """A silent worker's partitions move on after this."""
     heartbeat_interval_ms: int = Field(default=1_000, ge=100)
     """How often the worker says that it lives."""
@@ -87,8 +87,12 @@ class WorkerSettings(Settings):
     """Logs as text or as JSON lines."""
 
     @model_validator(mode="after")
-    def _times_fit(self) -> Self:
+    def _settings_fit(self) -> Self:
         wrong = []
+        if self.server.startswith(("http://", "https://")):
+            wrong.append(
+                f"server ({self.server}) is a gRPC address, host:port without http://; often port 8500"
+            )
         if self.drain_timeout_ms > self.rebalance_timeout_ms - _MARGIN_MS:
             wrong.append(
                 f"drain_timeout_ms ({self.drain_timeout_ms}) must be at most "
