@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -19,6 +20,8 @@ SCHEMA = "riverlens.detections/1"
 EVENT_TYPE = "riverlens.detections.v1"
 _BOX_DIGITS = 4
 _SCORE_DIGITS = 4
+_PATH_CHARS = "/:@!$&'()*+,;="
+"""What a URI's path may hold unescaped besides letters, digits and -._~ (RFC 3986)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ class Event:
             ("ce_specversion", "1.0"),
             ("ce_id", self.event_id),
             ("ce_type", EVENT_TYPE),
-            ("ce_source", f"/cameras/{self.camera_id}"),
+            ("ce_source", "/cameras/" + quote(self.camera_id, safe=_PATH_CHARS, errors="replace")),
             ("ce_time", to_rfc3339(self.captured_at_ms)),
             ("content-type", "application/json"),
         ]
@@ -186,6 +189,8 @@ def _from_body(body: dict[str, Any], headers: dict[str, bytes]) -> Event:
         raise ValueError(f"not an event of {SCHEMA}: captured_at {body['captured_at']!r}")
     source, batch = body["source"], body["batch"]
     detections, classes = body.get("detections"), body.get("classes")
+    if detections is None and classes is None and "outputs" not in body:
+        raise ValueError(f"not an event of {SCHEMA}: neither detections nor classes nor outputs")
     traceparent = headers.get("traceparent")
     return Event(
         origin=Origin(source["topic"], source["partition"], source["offset"]),

@@ -16,7 +16,7 @@ def to_rfc3339(epoch_ms: int) -> str:
 def from_rfc3339(text: str) -> int | None:
     """Epoch milliseconds of an RFC 3339 instant; None where the text is not one (no zone included)."""
     try:
-        instant = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text.upper())  # RFC 3339 allows t and z as well
     except ValueError:
         return None
     if instant.tzinfo is None:
