@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from riverlens.broker.cds import SharedClasses
 from riverlens.broker.home import ClusterHome
 from riverlens.broker.jars import ensure_jars
 from riverlens.broker.java import find_java
@@ -30,6 +31,7 @@ _ERROR_LINES = 4
 _TAIL_LINES = 8
 _LOOK_BACK_LINES = 400
 _STOP_GRACE_S = 15.0
+_ARCHIVE = "classes.jsa"
 
 
 class EmbeddedBroker:
@@ -74,6 +76,7 @@ class EmbeddedBroker:
         self._ports: list[NodePorts] = []
         self._nodes: dict[int, BrokerNode] = {}
         self._paused: set[int] = set()
+        self._recording: SharedClasses | None = None
 
     # -- what clients need
 
@@ -110,7 +113,9 @@ class EmbeddedBroker:
         """
         java = find_java()
         jars = await asyncio.to_thread(ensure_jars)
-        jvm = Jvm(java, jars, self._java_options)
+        classes = SharedClasses(java, jars)
+        self._recording = classes if classes.missing else None
+        jvm = Jvm(java, jars, classes, self._java_options)
         self._home = ClusterHome(self._count, self._data_dir)
         try:
             for attempt in range(1, _BIND_TRIES + 1):
@@ -133,8 +138,12 @@ class EmbeddedBroker:
         """Stop all brokers. Temporary data is removed, so they are killed; kept data is closed well."""
         if self._home is None:
             return
+        gently = self._recording is not None or not self._home.temporary
         try:
-            self._end_all(grace_s=0 if self._home.temporary else _STOP_GRACE_S)
+            self._end_all(grace_s=_STOP_GRACE_S if gently else 0)
+            recorder = self._nodes.get(1)
+            if self._recording is not None and recorder is not None and recorder.stopped_well:
+                self._recording.keep(self._home.node(1) / _ARCHIVE)
         finally:
             self._home.close()
             self._home = None
@@ -181,7 +190,9 @@ class EmbeddedBroker:
             properties = server_properties(number, self._ports, folder / "data", self._properties)
             path.write_text(to_text(properties), encoding="latin-1", errors="backslashreplace")
             doomed = home.path if home.temporary else None
-            self._nodes[number] = BrokerNode(number, jvm.broker(path), folder / "kafka.log", doomed)
+            record = folder / _ARCHIVE if number == 1 and self._recording else None
+            command = jvm.broker(path, record)
+            self._nodes[number] = BrokerNode(number, command, folder / "kafka.log", doomed)
             if not home.formatted(number):
                 format_storage = asyncio.to_thread(jvm.format_storage, path, home.cluster_id)
                 formats.append(asyncio.create_task(format_storage))

@@ -86,7 +86,8 @@ def _alone(root: Path) -> Iterator[None]:
 def _install(home: Path, pom: Path) -> None:
     # Only the holder of the lock makes these, so what lies there was left by a process that was killed.
     for stale in home.parent.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(stale, ignore_errors=True)
+        if stale.is_dir():
+            shutil.rmtree(stale, ignore_errors=True)
     if home.exists():
         shutil.rmtree(home)
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=home.parent))

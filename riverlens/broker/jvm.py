@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from riverlens.broker.cds import SharedClasses
 from riverlens.errors import SetupError
 
 _FORMAT_TIMEOUT_S = 60
@@ -22,12 +23,16 @@ class Jvm:
 
     java: Path
     jars: Path
+    classes: SharedClasses
     options: Sequence[str] = ()
 
-    def broker(self, properties: Path) -> list[str]:
-        """Run Kafka with this `server.properties`; logs to standard output."""
-        heap = ("-Xms128m", "-Xmx512m")
-        return [*self._common(*heap), "kafka.Kafka", str(properties)]
+    def broker(self, properties: Path, record: Path | None = None) -> list[str]:
+        """Run Kafka with this `server.properties`; logs to standard output.
+
+        `record`: a file to write the archive of classes to when Kafka stops.
+        """
+        sharing = self.classes.record(record) if record else self.classes.use()
+        return [*self._common("-Xms128m", "-Xmx512m", *sharing), "kafka.Kafka", str(properties)]
 
     def format_storage(self, properties: Path, cluster_id: str) -> None:
         """Make the folder that `properties` names a node of the cluster; takes 0.7 s.
@@ -35,7 +40,7 @@ class Jvm:
         Raises:
             SetupError: Kafka refused; with its own words.
         """
-        command = [*self._common("-Xmx128m"), "kafka.tools.StorageTool", "format"]
+        command = [*self._common("-Xmx128m", *self.classes.use()), "kafka.tools.StorageTool", "format"]
         try:
             answer = subprocess.run(  # noqa: S603  # Java as found, our own files
                 [*command, "--cluster-id", cluster_id, "--config", str(properties)],
@@ -54,10 +59,10 @@ class Jvm:
         if answer.returncode != 0:
             raise SetupError(f"Kafka could not format {properties.parent}: {_cause(answer.stdout)}")
 
-    def _common(self, *memory: str) -> list[str]:
+    def _common(self, *first: str) -> list[str]:
         return [
             str(self.java),
-            *memory,
+            *first,
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",

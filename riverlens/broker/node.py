@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,11 @@ class BrokerNode:
     def running(self) -> bool:
         """Whether the process exists; paused counts as running."""
         return self._guard is not None and self._guard.poll() is None
+
+    @property
+    def stopped_well(self) -> bool:
+        """Whether the process ended by SIGTERM as Java does it (exit code 143), or by itself with 0."""
+        return self._guard is not None and self._guard.poll() in {0, 128 + signal.SIGTERM}
 
     def start(self) -> None:
         """Start the process and return at once; it is not ready yet.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from riverlens.broker import jars
+from riverlens.broker.cds import SharedClasses
 from riverlens.broker.home import ClusterHome
 from riverlens.broker.java import find_java, java_major
 from riverlens.broker.ports import LOOPBACK, free_ports, is_free
@@ -204,3 +205,36 @@ def test_unreadable_note_of_a_cluster_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text(json.dumps(["?"]), encoding="utf-8")
     with pytest.raises(SetupError, match="cannot be read"):
         ClusterHome(1, tmp_path)
+
+
+def test_the_archive_of_classes_is_used_once_it_is_whole(tmp_path: Path) -> None:
+    """Without an archive a start gets no option for it; what a broker recorded is moved in whole."""
+    java = _program(tmp_path / "java", "exit 0")
+    classes = SharedClasses(java, tmp_path / "kafka-x")
+    assert classes.missing
+    assert classes.use() == []
+    recorded = tmp_path / "recorded.jsa"
+    recorded.write_bytes(b"classes")
+    classes.keep(recorded)
+    (option,) = SharedClasses(java, tmp_path / "kafka-x").use()
+    assert Path(option.partition("=")[2]).read_bytes() == b"classes"
+    assert not recorded.exists()
+
+
+def test_another_java_has_another_archive(tmp_path: Path) -> None:
+    """An archive is bound to the Java that wrote it: after an upgrade a new one is made."""
+    classes = SharedClasses(_program(tmp_path / "java", "exit 0"), tmp_path / "kafka-x")
+    recorded = tmp_path / "recorded.jsa"
+    recorded.write_bytes(b"classes")
+    classes.keep(recorded)
+    assert SharedClasses(_program(tmp_path / "java", "exit 1 # newer"), tmp_path / "kafka-x").missing
+
+
+def test_an_archive_that_was_not_written_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stopping a broker succeeds with a warning when the archive cannot be kept."""
+    classes = SharedClasses(_program(tmp_path / "java", "exit 0"), tmp_path / "kafka-x")
+    classes.keep(tmp_path / "never-written")
+    assert classes.missing
+    assert "not kept" in caplog.text

@@ -37,6 +37,7 @@ def test_exit_and_output_are_seen(tmp_path: Path) -> None:
     node.start()
     assert node.wait(10)
     assert not node.running
+    assert not node.stopped_well
     assert node.log_tail(5) == ["out", "err"]
 
 
