@@ -99,10 +99,13 @@ class LeaseTable:
         return leased
 
     @staticmethod
-    def settle(source: LeasedFrame) -> None:
-        """Give the frame's room back and close its offset."""
+    def settle(source: LeasedFrame, *, fenced: bool = False) -> None:
+        """Give the frame's room back and close its offset; a fenced frame's is never committed over."""
         lease = source.lease
-        lease.ledger.settle(source.offset)
+        if fenced:
+            lease.ledger.abandon(source.offset)
+        else:
+            lease.ledger.settle(source.offset)
         lease.frames -= 1
         lease.bytes_held -= source.nbytes
 

@@ -29,13 +29,14 @@ class LeaseState(Enum):
 class OffsetLedger:
     """Open and settled offsets of one lease.
 
-    Invariants: offsets are opened in rising order; each is settled exactly once; `committable` never
-    passes an open offset and never falls.
+    Invariants: offsets are opened in rising order; each is settled or abandoned exactly once;
+    `committable` never passes an open or abandoned offset and never falls.
     """
 
-    __slots__ = ("_open", "_order", "highest")
+    __slots__ = ("_abandoned", "_open", "_order", "highest")
 
     def __init__(self) -> None:
+        self._abandoned: int | None = None
         # Every open offset and, behind the first one, settled ones that wait for it to go.
         self._order: deque[tuple[int, int]] = deque()
         self._open: set[int] = set()
@@ -65,11 +66,21 @@ class OffsetLedger:
         while self._order and self._order[0][0] not in self._open:
             self._order.popleft()
 
+    def abandon(self, offset: int) -> None:
+        """Close an open offset without an outcome: the partition's next reader reads it again.
+
+        Raises:
+            ValueError: as `settle`.
+        """
+        self.settle(offset)
+        self._abandoned = offset if self._abandoned is None else min(self._abandoned, offset)
+
     def committable(self) -> int | None:
-        """The offset to commit: the lowest open, else highest + 1; None before the first frame."""
-        if self._order:
-            return self._order[0][0]
-        return self.highest + 1 if self.highest >= 0 else None
+        """The offset to commit: the lowest open or abandoned, else highest + 1; None before any frame."""
+        if self.highest < 0:
+            return None
+        lowest = self._order[0][0] if self._order else self.highest + 1
+        return lowest if self._abandoned is None else min(lowest, self._abandoned)
 
     def oldest_ms(self) -> int | None:
         """Capture time of the lowest open offset; None where none is open."""

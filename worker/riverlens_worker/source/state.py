@@ -45,7 +45,7 @@ class SourceState:
         source = settled.source
         outcome = Outcome.FENCED if source.lease.fenced else settled.outcome
         reason = "" if outcome is Outcome.FENCED else settled.reason
-        self.leases.settle(source)
+        self.leases.settle(source, fenced=outcome is Outcome.FENCED)
         self.metrics.frames(outcome.value, reason).inc()
         self.metrics.in_flight_frames.dec()
         self.metrics.in_flight_bytes.dec(source.nbytes)
