@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 _READY = "listening on "
+_PATIENCE_S = 20.0
+_POLL_S = 0.005
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Block until `condition()` holds; fail after 20 s."""
+    give_up = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up, "waited 20 s in vain"
+        threading.Event().wait(_POLL_S)
 
 
 @dataclass(frozen=True, slots=True)

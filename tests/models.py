@@ -44,7 +44,7 @@ def half_plus(folder: Path, offset: float = 2.0) -> Path:
 
 
 def two_inputs(folder: Path) -> Path:
-    """`a`, `b` float [N,3] -> `sum` [N,3], `first` [N]; signatures `add` and `again` (the same), no default."""
+    """`a`, `b` float [N,3] -> `sum` [N,3], `first` [N]: signatures `add` and `again`, no default."""
     module = _Holder(scale=1.0)
 
     def body(a: Any, b: Any) -> dict[str, Any]:
@@ -154,15 +154,18 @@ def mean_colour_detector(folder: Path, slots: int = 3) -> Path:
 def gate(folder: Path, opened: Path) -> Path:
     """`x` float [N] -> `y` = x once the file `opened` exists: holds its caller until the test lets go.
 
-    For servers on this machine only: the graph looks at the file system.
+    Tells that a caller is in by the file `opened` with the suffix `.entered`. Same machine only.
     """
     module = _Holder(zero=0.0)
 
     def body(x: Any) -> dict[str, Any]:
-        def shut(_tries: Any) -> Any:
-            return tf.equal(tf.size(tf.io.matching_files(str(opened))), 0)
+        def shut(tries: Any) -> Any:
+            # The name depends on the loop, or TensorFlow would look once and keep the answer.
+            name = tf.where(tries < 0, "", str(opened))
+            return tf.equal(tf.size(tf.io.matching_files(name)), 0)
 
-        tries = tf.while_loop(shut, lambda n: (n + 1,), [tf.constant(0)], parallel_iterations=1)[0]
+        with tf.control_dependencies([tf.io.write_file(str(opened.with_suffix(".entered")), "")]):
+            tries = tf.while_loop(shut, lambda n: (n + 1,), [tf.constant(0)], parallel_iterations=1)[0]
         with tf.control_dependencies([tries]):
             return {"y": tf.identity(x) + module.zero}
 

@@ -67,6 +67,12 @@ class Batcher:
             raise ServingError(task.error.code, task.error.message)
         return task.outputs
 
+    @property
+    def waiting(self) -> int:
+        """Requests that no batch thread has taken yet."""
+        with self._changed:
+            return self._scheduler.waiting
+
     def forget(self, keys: set[Hashable]) -> None:
         """Drop the queues of a version that is being unloaded."""
         with self._changed:

@@ -45,8 +45,8 @@ class _Queue(Generic[TaskT]):
         self._batches: deque[_Batch[TaskT]] = deque([_Batch()])
 
     @property
-    def is_empty(self) -> bool:
-        return len(self._batches) == 1 and not self._batches[0].tasks
+    def waiting(self) -> int:
+        return sum(len(batch.tasks) for batch in self._batches)
 
     def add(self, task: TaskT, now_s: float) -> None:
         if task.rows > self._limit:
@@ -119,10 +119,15 @@ class BatchScheduler(Generic[TaskT]):
             (due for queue in self._queues.values() if (due := queue.due_at()) is not None), default=None
         )
 
+    @property
+    def waiting(self) -> int:
+        """Tasks in all queues that no batch thread has taken."""
+        return sum(queue.waiting for queue in self._queues.values())
+
     def forget(self, keys: set[Hashable]) -> None:
         """Drop the queues of a version that is gone. They must be empty: its callers have left."""
         for key in keys & self._queues.keys():
-            if not self._queues[key].is_empty:
+            if self._queues[key].waiting:
                 raise ValueError(f"queue {key} still holds tasks")
             del self._queues[key]
             self._turns.remove(key)

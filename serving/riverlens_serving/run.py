@@ -52,16 +52,14 @@ def _on_signal(number: int, _frame: FrameType | None, stopping: threading.Event)
 
 
 def _serve(options: ServerOptions, stopping: threading.Event) -> int:
-    _import_tensorflow()
-    # TensorFlow takes seconds to import: wrong flags are told before.
-    from riverlens_serving.server import Server  # noqa: PLC0415
+    import_tensorflow()
+    from riverlens_serving.server import Server  # noqa: PLC0415  # imports TensorFlow
 
     server = Server(options, stopping)
     port = server.start()
     if port is not None:
         _announce(options, port)
         stopping.wait()
-        _log.info("draining: no new calls, those in flight have %g s", options.drain_s)
     if not server.stop():
         _log.warning("calls or loads did not end in time; leaving without them")
         sys.stdout.flush()
@@ -70,7 +68,7 @@ def _serve(options: ServerOptions, stopping: threading.Event) -> int:
     return 0
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
     """Import TensorFlow without its start-up chatter, which the C++ side writes straight to descriptor 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

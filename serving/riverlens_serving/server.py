@@ -104,7 +104,9 @@ class Server:
     def stop(self) -> bool:
         """Refuse new calls, let those in flight finish for `drain_s`, unload. False if some did not end."""
         if self._grpc is not None:
-            self._grpc.stop(self._options.drain_s).wait()
+            drained = self._grpc.stop(self._options.drain_s)
+            _log.info("draining: no new calls, those in flight have %g s", self._options.drain_s)
+            drained.wait()
         stoppers = [threading.Thread(target=keeper.stop, daemon=True) for keeper in self._keepers]
         for stopper in stoppers:
             stopper.start()

@@ -60,8 +60,7 @@ class DirectSession:
     """`TF_SessionRun_wrapper`: private to TensorFlow, identical to what TensorFlow Serving calls."""
 
     def __init__(self, session: Any) -> None:
-        # Deferred: the name exists in TensorFlow's own wheel only, and `open_session` falls back without it.
-        from tensorflow.python.client import pywrap_tf_session  # noqa: PLC0415
+        from tensorflow.python.client import pywrap_tf_session  # noqa: PLC0415  # private: may be missing
 
         self._c_api = pywrap_tf_session
         self._session = session

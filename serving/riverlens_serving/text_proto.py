@@ -67,8 +67,7 @@ def read_model_server_config(path: Path) -> Any:
     Raises:
         SettingsError: the file cannot be read or is no such text; says where in it.
     """
-    # Deferred: the schema is in tensorflow-serving-api, wanted only by those who give the file.
-    from tensorflow_serving.config import model_server_config_pb2  # noqa: PLC0415
+    from tensorflow_serving.config import model_server_config_pb2  # noqa: PLC0415  # rarely needed
 
     return _read(path, model_server_config_pb2.ModelServerConfig(), "--model_config_file")
 

@@ -232,6 +232,13 @@ def test_zero_rows_give_empty_outputs(client: Client) -> None:
     assert not reply.outputs["y"].float_val
 
 
+def test_messages_far_above_grpcs_default_pass(client: Client) -> None:
+    """Requests and replies of 16 MiB go through: the limit is 2 GiB, not gRPC's 4 MiB."""
+    sent = np.arange(4 * 2**20, dtype=np.float32)
+    reply = client.predict(spec("echo", signature="float32"), {"x": tensor(sent)}).outputs["y"]
+    assert np.array_equal(np.array(reply.float_val, np.float32), sent)
+
+
 def test_the_output_filter_selects(client: Client) -> None:
     """Only the outputs asked for come back; without a filter, all."""
     model = spec("two_inputs", signature="add")

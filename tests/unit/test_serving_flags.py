@@ -1,0 +1,250 @@
+"""The command line and the text files that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from riverlens.errors import SettingsError
+from riverlens_serving import batching_parameters, flags, model_config
+from riverlens_serving.batching_parameters import BatchingParameters
+from riverlens_serving.config import Model, ServerOptions
+from riverlens_serving.status import cut
+from riverlens_serving.versions import All, Latest, Specific
+
+
+def _parse(*argv: str) -> ServerOptions:
+    options = flags.parse(argv, "serve")
+    assert options is not None
+    return options
+
+
+def test_defaults_are_tensorflow_servings_but_for_the_address() -> None:
+    """With only a base path: port 8500, model `default`, latest version, look each second, 127.0.0.1."""
+    options = _parse("--model_base_path=/models/m")
+    assert options.models == (Model("default", Path("/models/m")),)
+    assert (options.listen.address, options.listen.port) == ("127.0.0.1", 8500)
+    assert (options.patience.poll_s, options.patience.max_retries) == (1.0, 5)
+    assert options.patience.retry_interval_s == 60
+    assert options.batching is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--enable_batching"], True),
+        (["--enable_batching=true"], True),
+        (["--enable_batching=false"], False),
+        (["--enable_batching=0"], False),
+        ([], False),
+    ],
+)
+def test_switches_are_written_as_tensorflow_serving_takes_them(argv: list[str], expected: bool) -> None:  # noqa: FBT001  # a column
+    """`--flag`, `--flag=true` and `--flag=false` all work."""
+    assert (_parse("--model_base_path=/m", *argv).batching is not None) == expected
+
+
+def test_batching_without_a_file_has_tensorflow_servings_defaults() -> None:
+    """Only the switch: 1000 rows, no timeout, 10 batches in the queue, its own pool name."""
+    assert _parse("--model_base_path=/m", "--enable_batching").batching == BatchingParameters(
+        thread_pool_name="model_server_batch_threads"
+    )
+
+
+def test_session_parallelism_sets_both_thread_counts() -> None:
+    """`--tensorflow_session_parallelism` is both the intra and the inter operation count."""
+    load = _parse("--model_base_path=/m", "--tensorflow_session_parallelism=3").load
+    assert (load.intra_op_threads, load.inter_op_threads) == (3, 3)
+
+
+def test_auto_asks_for_a_free_port(tmp_path: Path) -> None:
+    """`--port=auto` leaves the port to the system."""
+    options = _parse("--model_base_path=/m", "--port=auto", f"--port_file={tmp_path / 'port'}")
+    assert options.listen.port is None
+    assert options.listen.port_file == tmp_path / "port"
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        ([], "--model_base_path: missing"),
+        (["--model_base_path=/m", "--port=0"], "--port: 0 switches gRPC off"),
+        (["--model_base_path=/m", "--port=x"], "'x' is not a port number or auto"),
+        (["--model_base_path=/m", "--port=70000"], "'70000' is not a port number or auto"),
+        (["--model_base_path=/m", "--no_such_flag"], "unrecognized arguments: --no_such_flag"),
+        (["--model_base_path=/m", "--ssl_config_file=x"], "--ssl_config_file: TensorFlow Serving's, but"),
+        (["--model_base_path=/m", "--rest_api_port=8501"], "does not serve REST"),
+        (
+            ["--model_base_path=/m", "--batching_parameters_file=x"],
+            (
+                "server_options.batching_parameters_file is set without setting"
+                " server_options.enable_batching to true."
+            ),
+        ),
+        (["--model_base_path=/m", "--grpc_max_threads=0"], "--grpc_max_threads: at least 1"),
+        (["--model_base_path=/m", "--enable_batching=maybe"], "'maybe' is not true or false"),
+        (
+            [
+                "--model_base_path=/m",
+                "--tensorflow_session_parallelism=1",
+                "--tensorflow_intra_op_parallelism=1",
+            ],
+            "--tensorflow_session_parallelism: not together",
+        ),
+        (["--model_base_path=/m", "--per_process_gpu_memory_fraction=2"], "'2' is not a fraction"),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(argv: list[str], text: str) -> None:
+    """Each wrong, unknown or unserved flag is named, with what is wrong about it."""
+    with pytest.raises(SettingsError) as caught:
+        flags.parse(argv, "serve")
+    assert text in str(caught.value)
+
+
+def test_all_wrong_flags_are_told_together() -> None:
+    """Two faults are two lines."""
+    with pytest.raises(SettingsError) as caught:
+        flags.parse(["--port=0", "--ssl_config_file=x"], "serve")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_flags_without_effect_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    """A tuning flag of TensorFlow Serving is taken with a warning; one that is off is taken silently."""
+    _parse(
+        "--model_base_path=/m", "--num_load_threads=4", "--rest_api_port=0", "--use_alts_credentials=false"
+    )
+    assert caplog.messages == ["--num_load_threads has no effect in the embedded server"]
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` prints the served flags and gives no settings."""
+    assert flags.parse(["--help"], "serve") is None
+    assert "--batching_parameters_file" in capsys.readouterr().out
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "file.config"
+    path.write_text(text)
+    return path
+
+
+def test_batching_parameters_are_read(tmp_path: Path) -> None:
+    """Fields given win, others keep TensorFlow Serving's defaults; a queue of 0 batches becomes 1."""
+    path = _written(
+        tmp_path,
+        "max_batch_size { value: 32 }  # rows\nbatch_timeout_micros { value: 500 }\n"
+        "num_batch_threads { value: 1 }\nmax_enqueued_batches { value: 0 }\nthread_pool_name { value: 'p' }\n"
+        "allowed_batch_sizes: 8\nallowed_batch_sizes: 32\npad_variable_length_inputs: true\n",
+    )
+    assert batching_parameters.read(path) == BatchingParameters(
+        max_batch_size=32,
+        batch_timeout_micros=500,
+        max_enqueued_batches=1,
+        num_batch_threads=1,
+        thread_pool_name="p",
+        allowed_batch_sizes=(8, 32),
+        pad_variable_length_inputs=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("max_batch { value: 1 }", "has no field named"),
+        ("max_batch_size { value: 0 }", "max_batch_size must be at least 1; was 0"),
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be at least 1; was 0"),
+        ("enable_large_batch_splitting { value: true }", "enable_large_batch_splitting is not served here"),
+    ],
+)
+def test_wrong_batching_parameters_name_the_file(tmp_path: Path, text: str, problem: str) -> None:
+    """A wrong file is told with its flag, its path and what is wrong."""
+    path = _written(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        batching_parameters.read(path)
+    assert problem in str(caught.value)
+    assert "--batching_parameters_file: " in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_the_containers_files_are_valid() -> None:
+    """serving/gpu's files parse, and the last allowed size is the largest batch, or no model would load."""
+    folder = Path(__file__).resolve().parents[2] / "serving" / "gpu"
+    parameters = batching_parameters.read(folder / "batching.config")
+    batching_parameters.check_for_load(parameters)
+    assert (parameters.max_batch_size, parameters.batch_timeout_micros, parameters.num_batch_threads) == (
+        32,
+        0,
+        1,
+    )
+    assert [model.name for model in model_config.read(folder / "models.config")] == ["street"]
+
+
+def test_model_configs_are_read(tmp_path: Path) -> None:
+    """Several models with their policies; latest 1 where none is given."""
+    path = _written(
+        tmp_path,
+        """model_config_list {
+          config { name: "a" base_path: "/a" model_platform: "tensorflow" }
+          config { name: "b" base_path: "/b" model_platform: "tensorflow" model_version_policy { all {} } }
+          config { name: "c" base_path: "/c" model_platform: "tensorflow"
+                   model_version_policy { specific { versions: 1 versions: 3 } } }
+          config { name: "d" base_path: "/d" model_platform: "tensorflow"
+                   model_version_policy { latest { num_versions: 2 } } } }""",
+    )
+    assert model_config.read(path) == (
+        Model("a", Path("/a"), Latest(1)),
+        Model("b", Path("/b"), All()),
+        Model("c", Path("/c"), Specific(frozenset({1, 3}))),
+        Model("d", Path("/d"), Latest(2)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("improperly formatted file", "Invalid protobuf file"),
+        ("", "no model_config_list"),
+        (
+            'model_config_list { config { name: "a" base_path: "/a" } }',
+            "model_platform: 'tensorflow' is required",
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "a" model_platform: "tensorflow" } }',
+            "base_path must be absolute; was 'a'",
+        ),
+        (
+            (
+                'model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow"'
+                ' version_labels { key: "stable" value: 1 } } }'
+            ),
+            "version_labels are not served",
+        ),
+        (
+            (
+                'model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow" }'
+                ' config { name: "a" base_path: "/b" model_platform: "tensorflow" } }'
+            ),
+            "needs a name of its own",
+        ),
+    ],
+)
+def test_wrong_model_configs_say_which_model(tmp_path: Path, text: str, problem: str) -> None:
+    """A wrong file is told with its flag and what is wrong about which model."""
+    with pytest.raises(SettingsError, match="--model_config_file: ") as caught:
+        model_config.read(_written(tmp_path, text))
+    assert problem in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A missing file is a wrong setting, not a traceback."""
+    with pytest.raises(SettingsError, match="cannot read"):
+        model_config.read(tmp_path / "none")
+
+
+@pytest.mark.parametrize("text", ["x" * 1024, "é" * 512])
+def test_texts_up_to_1024_bytes_stay_whole(text: str) -> None:
+    """The cut starts above 1024 bytes, and never leaves half a character."""
+    assert cut(text) == text
+    assert cut(text + "é") == text + "...TRUNCATED"
+    assert cut("x" + "é" * 600) == "x" + "é" * 511 + "...TRUNCATED"
