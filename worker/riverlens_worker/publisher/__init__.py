@@ -107,11 +107,19 @@ class Publisher:
         if lease.fenced or lease in self._cut:
             self._ports.settle(Settled(source, Outcome.FENCED))
         elif isinstance(result, Prediction):
+            self._observe_stages(result)
             await self._sender.send(event_record(result, self._topics, now_ms))
         elif result.outcome is Outcome.DEAD_LETTERED:
             await self._sender.send(dead_letter_record(result, self._topics, now_ms))
         else:
             self._ports.settle(Settled(source, result.outcome, result.reason))
+
+    def _observe_stages(self, prediction: Prediction) -> None:
+        """The stages that the event's `timing_ms` tells; predict and publish are timed where they happen."""
+        stage, decoded = self._metrics.stage, prediction.source
+        stage[Stage.BROKER].observe(max(0.0, decoded.source.broker_ms / 1000))
+        stage[Stage.QUEUE].observe(prediction.queue_ms / 1000)
+        stage[Stage.DECODE].observe(decoded.decode_ms / 1000)
 
     def _forget_fenced(self) -> None:
         """Order buffers of ended leases go once they are empty: nothing more can come for them."""
