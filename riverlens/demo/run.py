@@ -183,7 +183,7 @@ class _Demo:
         """Only synthetic streets have a truth."""
         if self._settings.video is not None or not self._model.is_street:
             return None
-        from riverlens.scenes import truth  # noqa: PLC0415  # loads the drawing modules
+        from riverlens.scenes import truth_of  # noqa: PLC0415  # loads the drawing modules
 
         known: dict[tuple[str, int], object] = {}
         score = Score()
@@ -192,7 +192,7 @@ class _Demo:
                 continue
             scene = (event.camera_id, scene_number(event.sequence))
             if scene not in known:
-                known[scene] = truth(*scene, *DEFAULT_SIZE)
+                known[scene] = truth_of(*scene, *DEFAULT_SIZE)
             score += score_frame(event.detections, known[scene])  # type: ignore[arg-type]
         return score
 
