@@ -92,6 +92,18 @@ async def _find_topic(client: AIOKafkaProducer, kafka: KafkaSettings, topic: str
         )
 
 
+def silence(client: AIOKafkaProducer) -> None:
+    """Let the client begin no further request, from this instant; those under way may end.
+
+    After a rejected batch aiokafka sends the partition's next one, and a broker that does not know the
+    client yet takes it: later frames would come before earlier ones. Called from the rejected frame's own
+    callback, this is in time.
+    """
+    sending = client._sender.sender_task  # noqa: SLF001  # aiokafka has no other way
+    if sending is not None:
+        sending.cancel()
+
+
 async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
     """Stop the client: what it holds may be delivered within `grace_s`; after that it is given up.
 
@@ -101,8 +113,9 @@ async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
     stopping = asyncio.ensure_future(client.stop())
     await asyncio.wait([stopping], timeout=grace_s)
     if not stopping.done():
-        await _give_up(client)
-        await asyncio.wait([stopping], timeout=_CLOSE_S)
+        await _cut_off(client)
+    _settle_the_rest(client)
+    await asyncio.wait([stopping], timeout=_CLOSE_S)
     if not stopping.done():
         stopping.cancel()
         await asyncio.wait([stopping])
@@ -110,20 +123,24 @@ async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
         _log.debug("the Kafka client ended with %r", stopping.exception())
 
 
-async def _give_up(client: AIOKafkaProducer) -> None:
-    # aiokafka has no way to abort, and its own fatal-error path fails on clients without transactions. In
-    # this order: no new requests; those under way end with their connections and then wait for metadata
-    # that a closed client never gets; the batches left behind are settled as with acks=0.
-    sending = client._sender.sender_task  # noqa: SLF001  # see above
-    if sending is not None:
-        sending.cancel()
+async def _cut_off(client: AIOKafkaProducer) -> None:
+    # aiokafka has no way to abort, and its own fatal-error path fails on clients without transactions. So:
+    # no new requests; those under way end with their connections, and then wait for metadata that a closed
+    # client never gets.
+    silence(client)
     await client.client.close()
-    if sending is not None:
-        await asyncio.wait([sending], timeout=_BACKOFF_S)
-        metadata = client.client._md_update_fut  # noqa: SLF001
-        if metadata is not None and not metadata.done():
-            metadata.set_result(False)
-        await asyncio.wait([sending], timeout=_CLOSE_S)
+    sending = client._sender.sender_task  # noqa: SLF001  # see above
+    if sending is None:
+        return
+    await asyncio.wait([sending], timeout=_BACKOFF_S)
+    metadata = client.client._md_update_fut  # noqa: SLF001
+    if metadata is not None and not metadata.done():
+        metadata.set_result(False)
+    await asyncio.wait([sending], timeout=_CLOSE_S)
+
+
+def _settle_the_rest(client: AIOKafkaProducer) -> None:
+    # As aiokafka does with acks=0; without it a task of `stop` would wait for these batches for ever.
     held = client._message_accumulator  # noqa: SLF001
     held._pending_batches.update(batch for batches in held._batches.values() for batch in batches)  # noqa: SLF001
     for batch in tuple(held._pending_batches):  # noqa: SLF001

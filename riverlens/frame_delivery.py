@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeEr
 from riverlens.errors import UnreachableError
 from riverlens.frame import Frame
 from riverlens.frame_buffer import Entry, FrameBuffer
-from riverlens.frame_client import Verdict, end_client, judge, open_client
+from riverlens.frame_client import Verdict, end_client, judge, open_client, silence
 from riverlens.kafka import KafkaSettings
 
 _log = logging.getLogger(__name__)
@@ -62,8 +62,9 @@ class Delivery:
         self._one_by_one = False
         self._rejected = 0
         self._client_frame_bytes = max_frame_bytes
-        self._broken: BaseException | None = None
-        self._pumping: asyncio.Task[None] | None = None
+        self._ruin: BaseException | None = None
+        self._ruined = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect and begin.
@@ -72,8 +73,8 @@ class Delivery:
             UnreachableError: no broker answers, it refuses us, or it has no such topic.
         """
         self._client = await self._open_client()
-        self._pumping = asyncio.create_task(self._pump(), name="frame-delivery")
-        self._pumping.add_done_callback(self._pump_ended)
+        self._running = asyncio.create_task(self._run(), name="frame-delivery")
+        self._running.add_done_callback(self._run_ended)
 
     async def change(self) -> None:
         """Wait until a frame settles, arrives, or `fatal` comes up."""
@@ -82,9 +83,9 @@ class Delivery:
 
     async def close(self) -> None:
         """Disconnect; what is still in the buffer fails."""
-        if self._pumping is not None:
-            self._pumping.cancel()
-            await asyncio.wait([self._pumping])
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
         if self._client is not None:
             await end_client(self._client, grace_s=0 if len(self._buffer) else _GRACE_S)
             self._client = None
@@ -93,18 +94,31 @@ class Delivery:
             self._on_settled(entry.frame, Outcome.FAILED, "not acknowledged when the producer closed")
         self.changed.set()
 
+    async def _run(self) -> None:
+        while True:
+            pumping = asyncio.create_task(self._pump())
+            ruined = asyncio.create_task(self._ruined.wait())
+            try:
+                # A ruined client must not keep the pump waiting for room in its batches.
+                await asyncio.wait({pumping, ruined}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pumping.cancel()
+                ruined.cancel()
+                await asyncio.wait({pumping, ruined})
+            if not pumping.cancelled():
+                pumping.result()
+            await self._replace_client()
+
     async def _pump(self) -> None:
         while True:
-            if self._broken is not None:
-                await self._replace_client(self._broken)
-            elif entry := self._buffer.take(_WINDOW_BYTES):
+            if entry := self._buffer.take(_WINDOW_BYTES):
                 await self._hand_over(entry)
             else:
                 await self.change()
 
-    def _pump_ended(self, pumping: asyncio.Task[None]) -> None:
-        if not pumping.cancelled():
-            self.fatal = pumping.exception()
+    def _run_ended(self, running: asyncio.Task[None]) -> None:
+        if not running.cancelled():
+            self.fatal = running.exception()
             self.changed.set()
 
     async def _hand_over(self, entry: Entry) -> None:
@@ -112,7 +126,7 @@ class Delivery:
         if len(frame.image) > self.max_frame_bytes:
             self._reject(entry, "the broker has rejected a smaller one")
             return
-        while self._broken is None and self._client is not None:
+        while self._client is not None:
             try:
                 delivery = await self._client.send(
                     self._topic,
@@ -153,8 +167,11 @@ class Delivery:
             if isinstance(error, MessageSizeTooLargeError):
                 self.max_frame_bytes = min(self.max_frame_bytes, len(entry.frame.image) - 1)
             self._reject(entry, type(error).__name__)
-        if self._broken is None or verdict is Verdict.REJECTED:
-            self._broken = error
+        if self._client is not None:
+            silence(self._client)
+        if self._ruin is None or verdict is Verdict.REJECTED:
+            self._ruin = error
+        self._ruined.set()
         self.changed.set()
 
     def _reject(self, entry: Entry, reason: str) -> None:
@@ -172,21 +189,23 @@ class Delivery:
         self._on_settled(frame, Outcome.FAILED, text)
         self.changed.set()
 
-    async def _replace_client(self, reason: BaseException) -> None:
+    async def _replace_client(self) -> None:
         """Open another client and send again, in order, what the ruined one had not delivered."""
         if self._client is not None:
             await end_client(self._client, grace_s=_GRACE_S)
             self._client = None
-        self._one_by_one = self._one_by_one or judge(self._broken) is Verdict.REJECTED
+        self._one_by_one = self._one_by_one or judge(self._ruin) is Verdict.REJECTED
         self._attempt += 1
-        _log.warning("a new Kafka client after %r: %d frames are sent again", reason, self._buffer.requeue())
+        again = self._buffer.requeue()
+        _log.warning("a new Kafka client after %r: %d frames are sent again", self._ruin, again)
         while self._client is None:
             try:
                 self._client = await self._open_client()
             except UnreachableError as error:
                 _log.warning("%s; trying again", error)
                 await asyncio.sleep(_RECONNECT_S)
-        self._broken = None
+        self._ruin = None
+        self._ruined.clear()
 
     async def _open_client(self) -> AIOKafkaProducer:
         return await open_client(

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from riverlens.frame import Frame
 from riverlens.frame_buffer import WhenFull
-from riverlens.frame_producer import FrameProducer, FrameTooLargeError
+from riverlens.frame_producer import FrameTooLargeError
 from riverlens_producer.pacing import Timetable
 from riverlens_producer.sources import Picture, Source
 from riverlens_producer.summary import CameraCounts
 
 _log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where frames go; FrameProducer is one."""
+
+    async def send(self, frame: Frame, *, when_full: WhenFull | None = None) -> bool:
+        """As FrameProducer.send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +56,12 @@ def timetable(plan: CameraPlan, start_s: float) -> Timetable:
 
 async def run_camera(
     plan: CameraPlan,
-    producer: FrameProducer,
+    producer: Sink,
     counts: CameraCounts,
     *,
     start_s: float,
     clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Send the source's pictures until it ends or the plan is fulfilled.
 
@@ -60,18 +70,18 @@ async def run_camera(
         UnreachableError: Kafka refuses us for good.
     """
     times = timetable(plan, start_s)
+    end_s = math.inf if plan.duration_s is None else start_s + plan.duration_s
     sequence = 0
     while plan.frames is None or counts.sent + counts.refused < plan.frames:
         picture = await plan.source.picture(sequence)
         if picture is None:
             return
         due_s = times.due_s(sequence, picture.offset_s)
-        end_s = None if plan.duration_s is None else start_s + plan.duration_s
-        if end_s is not None and max(due_s, clock() if times.period_s is None else due_s) >= end_s:
+        now_s = clock()
+        if max(due_s, now_s) >= end_s:
             return
-        wait_s = due_s - clock()
         # Even a camera behind its time lets the others have a turn.
-        await asyncio.sleep(max(0.0, wait_s))
+        await sleep(max(0.0, due_s - now_s))
         await _send(producer, plan, picture, sequence, counts)
         following = times.after(sequence, clock())
         counts.skipped += following - sequence - 1
@@ -79,7 +89,7 @@ async def run_camera(
 
 
 async def _send(
-    producer: FrameProducer, plan: CameraPlan, picture: Picture, sequence: int, counts: CameraCounts
+    producer: Sink, plan: CameraPlan, picture: Picture, sequence: int, counts: CameraCounts
 ) -> None:
     frame = Frame(
         camera_id=plan.camera_id,

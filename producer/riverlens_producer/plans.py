@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
@@ -18,10 +19,8 @@ from riverlens_producer.sources import Source, SourceError, content_type, image_
 from riverlens_producer.video import VideoFile
 
 
-async def open_cameras(
-    settings: ProducerSettings, pool: Executor, stack: AsyncExitStack, drawn: Callable[[int, int], None]
-) -> list[CameraPlan]:
-    """Open every source; `stack` closes them. `drawn(done, of)` tells how far drawing the scenes is.
+async def open_files(settings: ProducerSettings, pool: Executor, stack: AsyncExitStack) -> list[CameraPlan]:
+    """Open the cameras of every `--source`; `stack` closes them.
 
     Raises:
         SourceError: a source is missing or unusable, or two have one camera id.
@@ -31,19 +30,29 @@ async def open_cameras(
         for spec in parse_sources(settings.source)
     ]
     if settings.synthetic:
-        ids = synthetic.camera_ids(settings.cameras)
-        clash = {plan.camera_id for plan in plans} & set(ids)
+        clash = {plan.camera_id for plan in plans} & set(synthetic.camera_ids(settings.cameras))
         if clash:
             raise SourceError(f"source: camera {min(clash)!r} is a synthetic one; see --source, --synthetic")
     for plan in plans:
-        await plan.source.open()
         stack.push_async_callback(plan.source.close)
-    if settings.synthetic:
-        loops = await _draw(settings, ids, pool, drawn)
-        plans += [
-            _plan(settings, camera_id, synthetic.SyntheticCamera(scenes, fps=settings.fps))
-            for camera_id, scenes in zip(ids, loops, strict=True)
-        ]
+        await plan.source.open()
+    return plans
+
+
+async def open_synthetic(
+    settings: ProducerSettings, pool: Executor, drawn: Callable[[int, int], None]
+) -> list[CameraPlan]:
+    """Draw the synthetic cameras' scenes. `drawn(done, of)` tells how far that is."""
+    ids = synthetic.camera_ids(settings.cameras) if settings.synthetic else []
+    loops = await _draw(settings, ids, pool, drawn)
+    return [
+        _plan(settings, camera_id, synthetic.SyntheticCamera(scenes, fps=settings.fps))
+        for camera_id, scenes in zip(ids, loops, strict=True)
+    ]
+
+
+def spread(plans: list[CameraPlan]) -> list[CameraPlan]:
+    """The cameras with phases that spread their frames evenly over a period."""
     return [replace(plan, phase=number / len(plans)) for number, plan in enumerate(plans)]
 
 
@@ -100,19 +109,17 @@ async def _draw(
     settings: ProducerSettings, ids: list[str], pool: Executor, drawn: Callable[[int, int], None]
 ) -> list[list[bytes]]:
     loop = asyncio.get_running_loop()
-    size, total = settings.size_px or synthetic.DEFAULT_SIZE, len(ids) * settings.scenes
-    done = 0
+    size, of = settings.size_px or synthetic.DEFAULT_SIZE, len(ids) * settings.scenes
+    done = itertools.count(1)
 
-    async def one(camera_id: str, number: int) -> bytes:
-        nonlocal done
-        scene = await loop.run_in_executor(
-            pool, synthetic.draw_scene, camera_id, number, size, settings.quality
+    def one_more() -> None:
+        loop.call_soon_threadsafe(lambda: drawn(next(done), of))
+
+    # One job a camera: a street's background is drawn once and by one thread.
+    jobs = [
+        loop.run_in_executor(
+            pool, synthetic.draw_scenes, camera_id, settings.scenes, size, settings.quality, one_more
         )
-        done += 1
-        drawn(done, total)
-        return scene
-
-    return [
-        await asyncio.gather(*(one(camera_id, number) for number in range(settings.scenes)))
         for camera_id in ids
     ]
+    return await asyncio.gather(*jobs)

@@ -21,13 +21,14 @@ from riverlens.frame_producer import FrameProducer
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
 from riverlens_producer.camera import CameraPlan, run_camera
-from riverlens_producer.plans import open_cameras
+from riverlens_producer.plans import open_files, open_synthetic, spread
 from riverlens_producer.progress import Progress
 from riverlens_producer.settings import ProducerSettings, gather_sources
 from riverlens_producer.summary import CameraCounts, Meter, as_json, as_line
 
 T = TypeVar("T")
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +78,8 @@ class ProducerRun:
             failure = error
         finally:
             pool.shutdown(cancel_futures=True)
+            for number in _SIGNALS:
+                asyncio.get_running_loop().remove_signal_handler(number)
         if self.counts:
             self._report()
         if failure is not None:
@@ -85,8 +88,9 @@ class ProducerRun:
 
     async def _run(self, pool: Executor, stack: AsyncExitStack) -> None:
         settings = self._settings
-        plans = await self._unless_stopped(open_cameras(settings, pool, stack, self._progress.drawn))
-        if plans is None:
+        # Files first, drawing last: what is quick to find wrong is told first.
+        files = await self._unless_stopped(open_files(settings, pool, stack))
+        if files is None:
             return
         producer = FrameProducer(
             settings.kafka,
@@ -98,6 +102,10 @@ class ProducerRun:
         )
         if await self._unless_stopped(stack.enter_async_context(producer)) is None:
             return
+        drawn = await self._unless_stopped(open_synthetic(settings, pool, self._progress.drawn))
+        if drawn is None:
+            return
+        plans = spread([*files, *drawn])
         self.counts.update((plan.camera_id, CameraCounts()) for plan in plans)
         await self._unless_stopped(self._send(plans, producer))
 
@@ -146,7 +154,7 @@ class ProducerRun:
                 task.cancel()
             self.stop()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, on_signal)
 
     def _report(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -56,6 +57,8 @@ class VideoFile:
         self._limit = limit
         self._quality = quality
         self._pictures: Generator[Picture] | None = None
+        # A cancelled camera leaves its last job running; closing must wait for that.
+        self._busy = threading.Lock()
 
     async def open(self) -> None:
         """Open the file once, so that a wrong one is known before anything is sent.
@@ -86,11 +89,13 @@ class VideoFile:
 
     def _next(self) -> Picture | None:
         assert self._pictures is not None  # noqa: S101  # open() comes first
-        return next(self._pictures, None)
+        with self._busy:
+            return next(self._pictures, None)
 
     def _end(self) -> None:
-        if self._pictures is not None:
-            self._pictures.close()
+        with self._busy:
+            if self._pictures is not None:
+                self._pictures.close()
 
     def _read(self) -> Generator[Picture]:
         media: MediaTime | None = None
