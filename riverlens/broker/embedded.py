@@ -15,10 +15,10 @@ from riverlens.broker.home import ClusterHome
 from riverlens.broker.jars import ensure_jars
 from riverlens.broker.java import find_java
 from riverlens.broker.jvm import Jvm
-from riverlens.broker.node import BrokerNode
 from riverlens.broker.ports import LOOPBACK, free_ports, is_free
 from riverlens.broker.properties import PLAIN_LISTENER, NodePorts, server_properties, to_text
 from riverlens.broker.ready import wait_until_ready
+from riverlens.child import ChildProcess
 from riverlens.errors import SetupError
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class EmbeddedBroker:
         self._start_timeout_s = start_timeout_s
         self._home: ClusterHome | None = None
         self._ports: list[NodePorts] = []
-        self._nodes: dict[int, BrokerNode] = {}
+        self._nodes: dict[int, ChildProcess] = {}
         self._paused: set[int] = set()
         self._recording: SharedClasses | None = None
 
@@ -192,7 +192,7 @@ class EmbeddedBroker:
             doomed = home.path if home.temporary else None
             record = folder / _ARCHIVE if number == 1 and self._recording else None
             command = jvm.broker(path, record)
-            self._nodes[number] = BrokerNode(number, command, folder / "kafka.log", doomed)
+            self._nodes[number] = ChildProcess(f"broker {number}", command, folder / "kafka.log", doomed)
             if not home.formatted(number):
                 format_storage = asyncio.to_thread(jvm.format_storage, path, home.cluster_id)
                 formats.append(asyncio.create_task(format_storage))
@@ -282,7 +282,7 @@ def _port_in_use(port: int) -> SetupError:
     )
 
 
-def _with_log(what: str, node: BrokerNode) -> str:
+def _with_log(what: str, node: ChildProcess) -> str:
     """Kafka says why and then closes a hundred things: its errors come first, then the last lines."""
     lines = node.log_tail(_LOOK_BACK_LINES)
     errors = [line for line in lines[:-_TAIL_LINES] if _ERROR.search(line)][:_ERROR_LINES]

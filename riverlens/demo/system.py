@@ -15,8 +15,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from riverlens.broker import EmbeddedBroker
-from riverlens.broker.node import BrokerNode
 from riverlens.broker.ports import free_ports
+from riverlens.child import ChildProcess
 from riverlens.demo.models import DemoModel
 from riverlens.demo.settings import DemoSettings
 from riverlens.errors import SetupError
@@ -52,7 +52,7 @@ class DemoSystem:
         self._model = model
         self._paths = paths
         self._broker = EmbeddedBroker()
-        self._parts: dict[str, BrokerNode] = {}
+        self._parts: dict[str, ChildProcess] = {}
         self._server_port, self._admin_port = free_ports(2)
 
     @property
@@ -143,7 +143,7 @@ class DemoSystem:
         log = self._paths.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        part = BrokerNode(len(self._parts), [sys.executable, "-m", "riverlens", *words], log)
+        part = ChildProcess(name, [sys.executable, "-m", "riverlens", *words], log)
         part.start()
         self._parts[name] = part
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from riverlens.broker.node import BrokerNode
+from riverlens.child import ChildProcess
 
 
-def _node(tmp_path: Path, script: str, doomed: Path | None = None) -> BrokerNode:
-    return BrokerNode(1, ["/bin/sh", "-c", script], tmp_path / "log", doomed)
+def _node(tmp_path: Path, script: str, doomed: Path | None = None) -> ChildProcess:
+    return ChildProcess("test child", ["/bin/sh", "-c", script], tmp_path / "log", doomed)
 
 
 def _wait_for_end(pid: int, timeout_s: float = 10) -> bool:
@@ -102,9 +102,9 @@ def test_the_thread_that_started_it_may_end(tmp_path: Path) -> None:
 _PARENT = """
 import sys
 from pathlib import Path
-from riverlens.broker.node import BrokerNode
+from riverlens.child import ChildProcess
 folder = Path(sys.argv[1])
-node = BrokerNode(1, ["/bin/sleep", "60"], folder / "log", folder)
+node = ChildProcess("test child", ["/bin/sleep", "60"], folder / "log", folder)
 node.start()
 print(node.pid, node._guard.pid, flush=True)
 sys.stdin.read()

@@ -1,4 +1,4 @@
-"""The process between riverlens and one Kafka: it ends Kafka when riverlens is gone, however it went.
+"""The process between riverlens and one child: it ends the child when riverlens is gone, however it went.
 
 Run as `python -I -S guard.py PARENT_PID LOG DOOMED_DIR COMMAND...`, with a pipe as standard input.
 

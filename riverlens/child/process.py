@@ -1,4 +1,4 @@
-"""One Kafka process, behind its guard. Owns the process; knows nothing of clusters."""
+"""A child process that ends with this one, behind its guard."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _GUARD = Path(__file__).with_name("guard.py")
 _LAST_BYTES = 64 * 1024
 
 
-class BrokerNode:
-    """A Kafka that dies with this process. One user thread at a time.
+class ChildProcess:
+    """A program that dies with this process. One user thread at a time.
 
     Args:
-        number: the node's id, 1, 2, ...
-        command: the whole command line of the JVM.
+        name: what people call it, for error messages.
+        command: the whole command line.
         log: file that gets what it prints, appended.
-        doomed: folder to remove should this process die before the broker; None keeps all.
+        doomed: folder to remove should this process die before the child; None keeps all.
     """
 
-    def __init__(self, number: int, command: Sequence[str], log: Path, doomed: Path | None = None) -> None:
-        self.number = number
+    def __init__(self, name: str, command: Sequence[str], log: Path, doomed: Path | None = None) -> None:
+        self.name = name
         self.log = log
         self.temporary = doomed is not None
         self.pid: int | None = None
@@ -52,10 +52,10 @@ class BrokerNode:
             SetupError: the operating system did not start it.
         """
         if self.running:
-            raise RuntimeError(f"broker {self.number} runs already")
+            raise RuntimeError(f"{self.name} runs already")
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), str(self.log)]
-        # A session of its own: Ctrl-C is for us, and we stop the brokers in our order.
+        # A session of its own: Ctrl-C is for us, and we stop our children in our order.
         self._guard = subprocess.Popen(  # noqa: S603  # this Python and our own file
             [*guard, str(self._doomed or ""), *self._command],
             stdin=subprocess.PIPE,
@@ -67,7 +67,7 @@ class BrokerNode:
         word = self._guard.stdout.readline()
         if not word:
             self.wait(5)
-            raise SetupError(f"broker {self.number} did not start; tried: {self._command[0]}")
+            raise SetupError(f"{self.name} did not start; tried: {self._command[0]}")
         self.pid = int(word)
 
     def signal(self, word: str) -> None:
@@ -100,7 +100,7 @@ class BrokerNode:
                 return
         self.signal("KILL")
         if not self.wait(10):
-            raise SetupError(f"broker {self.number} (pid {self.pid}) outlived SIGKILL; its disk may hang")
+            raise SetupError(f"{self.name} (pid {self.pid}) outlived SIGKILL; its disk may hang")
 
     def log_tail(self, lines: int) -> list[str]:
         """The last lines of its log since its last start."""
