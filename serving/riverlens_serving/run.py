@@ -10,6 +10,10 @@ Where it differs from `tensorflow_model_server`, beyond what `flags.UNSERVED` li
 - GPU memory grows as needed unless `--per_process_gpu_memory_fraction` is given;
 - each model's loads run on their own thread, so a load that fails slowly holds up no other model;
 - a version whose `variables/` lacks its index fails to load (TensorFlow Serving loads it, each call fails);
+- with batching, a request of zero rows is answered (TensorFlow Serving never schedules it), and
+  `enable_large_batch_splitting` is refused at the start;
+- a base path that is missing is logged once for as long as it is (TensorFlow Serving: each second), and holds
+  up only its own model;
 - texts of gRPC's own refusals (unknown method, too many calls) are Python gRPC's.
 """
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 _VARINT = 0
 _LENGTH_DELIMITED = 2
-_MAX_VARINT_BYTES = 10
+_UINT32_WIDTH = 4
+"""Up to four groups of seven bits fit into 32: half the memory to walk over."""
 _MORE = 0x80
 """Set in every byte of a varint but its last."""
 
@@ -61,22 +62,16 @@ def packed_varints(values: npt.NDArray[Any]) -> bytes:
     One pass per byte position over all values instead of a Python loop over values.
     """
     flat = values.reshape(-1)
-    if (
-        flat.dtype.kind in "iu"
-        and flat.dtype.itemsize == 1
-        and (flat.size == 0 or 0 <= flat.min() <= flat.max() < _MORE)
-    ):
-        return flat.tobytes()
     rest = flat.astype(np.int64).view(np.uint64) if flat.dtype.kind == "i" else flat.astype(np.uint64)
-    widths = np.ones(rest.shape, np.intp)
-    for position in range(1, _MAX_VARINT_BYTES):
-        widths += rest >> np.uint64(7 * position) > 0
-    starts = np.cumsum(widths) - widths
-    out = np.empty(int(widths.sum()), np.uint8)
-    for position in range(int(widths.max(initial=0))):
-        used = widths > position
-        group = (rest[used] >> np.uint64(7 * position) & np.uint64(0x7F)).astype(np.uint8)
-        out[starts[used] + position] = group | np.where(widths[used] > position + 1, _MORE, 0).astype(
-            np.uint8
-        )
-    return out.tobytes()
+    width = max(-(-int(rest.max(initial=0)).bit_length() // 7), 1)
+    if width <= _UINT32_WIDTH:
+        rest = rest.astype(np.uint32)
+    groups = np.empty((rest.size, width), np.uint8)
+    used = np.ones((rest.size, width), np.bool_)
+    for position in range(width):
+        groups[:, position] = rest & rest.dtype.type(0x7F)
+        rest >>= rest.dtype.type(7)
+        if position + 1 < width:
+            np.not_equal(rest, 0, out=used[:, position + 1])
+            groups[:, position] |= used[:, position + 1].view(np.uint8) << 7
+    return groups[used].tobytes()
