@@ -129,6 +129,8 @@ def _to_row(image: bytes, content_type: str | None, target: Target) -> Row:
     header = read_header(image)
     if header is None:
         raise _unknown(image, content_type)
+    if header.endless:
+        raise UndecodableError(Reason.UNDECODABLE, f"the header of this {header.format} does not end")
     _check_pixels(header.width, header.height, target.max_pixels)
     if target.kind is InputKind.ENCODED and header.plain and header.orientation == 1:
         assert header.width is not None  # noqa: S101  # plain headers tell the size
@@ -216,13 +218,18 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _decode_any(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, tuple[int, int]]:
     with Image.open(BytesIO(image), formats=_FORMATS) as opened:
         _check_pixels(opened.width, opened.height, target.max_pixels)
-        orientation = header.orientation or _orientation(opened)
-        size = opened.size[::-1] if orientation in _TURNED else opened.size
         if opened.format in {"JPEG", "MPO"}:
-            wanted = _wanted_size(size, target)
-            opened.draft("RGB", wanted[::-1] if orientation in _TURNED else wanted)
-        opened.load()
-        return _upright(_rgb(opened), orientation), size
+            turned = (header.orientation or _orientation(opened)) in _TURNED
+            wanted = _wanted_size(opened.size[::-1] if turned else opened.size, target)
+            size = opened.size
+            opened.draft("RGB", wanted[::-1] if turned else wanted)
+            opened.load()
+        else:
+            opened.load()
+            size = opened.size
+        # Asked after loading: Pillow turns a TIFF itself, and then tells no orientation any more.
+        orientation = header.orientation or _orientation(opened)
+        return _upright(_rgb(opened), orientation), size[::-1] if orientation in _TURNED else size
 
 
 def _orientation(opened: Image.Image) -> int:

@@ -21,7 +21,11 @@ _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_ORIENTATION = 8
 _TAIL_BYTES = 64
 _MAX_STEPS = 2_000
-"""Segments or chunks looked at; a file made of millions must not hold up the event loop."""
+"""Segments or chunks looked at; no camera writes more, and a file made of millions costs seconds."""
+_TIFF_SIZES = {256: 0, 257: 1, 322: 0, 323: 1}
+"""Tags of ImageWidth, ImageLength, TileWidth, TileLength: which of (width, height) each bounds."""
+_TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "B", 8: "H", 9: "I", 16: "Q", 17: "Q"}
+"""Integer field types; a negative size reads as a huge one, which is refused as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,12 @@ class ImageHeader:
 
     Attributes:
         format: Pillow's name: JPEG, PNG, WEBP, BMP, GIF or TIFF.
-        width, height: pixels as stored, or None where the header does not simply say.
+        width, height: pixels as stored, or None where the header does not simply say. Of a TIFF: at
+            least a tile's, because a decoder allocates whole tiles.
         orientation: Exif orientation 1 to 8 (1 is upright), or None where only a full reader can tell.
         plain: an ordinary JPEG (baseline, extended or progressive, 8 bit, 1 or 3 components, whole) or
             a whole PNG: TensorFlow and libjpeg-turbo read it as it is.
+        endless: it has more segments than are worth reading.
     """
 
     format: str
@@ -41,6 +47,7 @@ class ImageHeader:
     height: int | None
     orientation: int | None
     plain: bool
+    endless: bool = False
 
 
 def read_header(value: bytes) -> ImageHeader | None:
@@ -58,7 +65,7 @@ def _jpeg(value: bytes) -> ImageHeader:
     position, end = 2, len(value)
     for _ in range(_MAX_STEPS):
         if position + 4 > end or value[position] != 0xFF or value[position + 1] == 0:  # noqa: PLR2004  # no marker
-            break
+            return ImageHeader("JPEG", width, height, None, plain=False)
         marker = value[position + 1]
         if marker == 0xFF or marker in _STANDALONE:  # noqa: PLR2004  # fill bytes and markers without length
             position += 1 if marker == 0xFF else 2  # noqa: PLR2004
@@ -75,7 +82,7 @@ def _jpeg(value: bytes) -> ImageHeader:
         elif marker == _APP1 and body.startswith(_EXIF) and exif is None:
             exif = body[len(_EXIF) :]  # the first one counts; later ones continue it
         position += 2 + length
-    return ImageHeader("JPEG", width, height, None, plain=False)
+    return ImageHeader("JPEG", width, height, None, plain=False, endless=True)
 
 
 def _exif_orientation(tiff: bytes | None) -> int | None:
@@ -106,7 +113,7 @@ def _png(value: bytes) -> ImageHeader:
     position = 33
     for _ in range(_MAX_STEPS):
         if position + 8 > len(value):
-            break
+            return ImageHeader("PNG", width, height, None, plain=False)
         (length,) = struct.unpack_from(">I", value, position)
         chunk = value[position + 4 : position + 8]
         if chunk == b"IDAT":
@@ -115,7 +122,7 @@ def _png(value: bytes) -> ImageHeader:
         rotated |= chunk == b"eXIf"
         animated |= chunk == b"acTL"
         position += 12 + length
-    return ImageHeader("PNG", width, height, None, plain=False)
+    return ImageHeader("PNG", width, height, None, plain=False, endless=True)
 
 
 def _gif(value: bytes) -> ImageHeader:
@@ -143,8 +150,23 @@ def _bmp(_: bytes) -> ImageHeader:
     return ImageHeader("BMP", None, None, 1, plain=False)
 
 
-def _tiff(_: bytes) -> ImageHeader:
-    return ImageHeader("TIFF", None, None, None, plain=False)
+def _tiff(value: bytes) -> ImageHeader:
+    order = "<" if value[:1] == b"I" else ">"
+    big = b"+" in value[2:4]  # BigTIFF's version
+    sizes = [0, 0]
+    try:
+        (directory,) = struct.unpack_from(order + ("Q" if big else "I"), value, 8 if big else 4)
+        (count,) = struct.unpack_from(order + ("Q" if big else "H"), value, directory)
+        first, entry_bytes, value_at = directory + (8 if big else 2), 20 if big else 12, 12 if big else 8
+        for entry in range(first, first + entry_bytes * min(count, _MAX_STEPS), entry_bytes):
+            tag, kind = struct.unpack_from(f"{order}HH", value, entry)
+            if tag in _TIFF_SIZES and kind in _TIFF_INTEGERS:
+                # Libraries differ in which of two equal tags counts: take the larger.
+                (size,) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value, entry + value_at)
+                sizes[_TIFF_SIZES[tag]] = max(sizes[_TIFF_SIZES[tag]], size)
+    except (struct.error, OverflowError):
+        pass  # cut off: whether the rest is an image is for a full reader to say
+    return ImageHeader("TIFF", sizes[0] or None, sizes[1] or None, None, plain=False)
 
 
 _READERS: tuple[tuple[tuple[bytes, ...], Callable[[bytes], ImageHeader | None]], ...] = (
