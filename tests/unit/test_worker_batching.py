@@ -1,0 +1,148 @@
+"""Which frames share a call, what the device costs, how long to wait: batching, device, backoff."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riverlens_worker.backoff import Backoff, Deadline
+from riverlens_worker.batching import Limits, OpenBatches
+from riverlens_worker.device import ServiceTimeFit
+from riverlens_worker.messages import BatchReason
+from tests.worker_parts import decoded
+
+SHAPES = [(320, 320), (480, 640), ()]
+ROWS = st.lists(st.tuples(st.sampled_from(SHAPES), st.integers(1, 400), st.booleans()), max_size=60)
+
+
+@settings(max_examples=250)
+@given(ROWS, st.integers(1, 8), st.integers(1, 600))
+def test_batches_keep_the_limits_and_lose_nothing(
+    rows: list[tuple[tuple[int, ...], int, bool]], max_rows: int, max_bytes: int
+) -> None:
+    """One shape a batch, at most so many rows and bytes, the longest waiting first, each frame once."""
+    waiting = OpenBatches(Limits(max_rows, max_bytes))
+    inside: list[int] = []
+    shapes: dict[int, tuple[int, ...]] = {}
+    out: list[int] = []
+
+    def take() -> None:
+        batch = waiting.take(1.0)
+        assert batch is not None
+        offsets = [frame.source.offset for frame in batch.frames]
+        assert {frame.shape for frame in batch.frames} == {shapes[offsets[0]]}
+        assert len(offsets) <= max_rows
+        nbytes = sum(frame.nbytes for frame in batch.frames)
+        assert nbytes <= max_bytes or len(offsets) == 1
+        assert offsets[0] == min(inside), "the longest waiting frame leads"
+        same = [n for n in inside if shapes[n] == shapes[offsets[0]]]
+        assert offsets == same[: len(offsets)], "frames of one shape leave in the order they came"
+        if batch.reason is BatchReason.FULL:
+            assert len(offsets) == max_rows
+        assert (batch.reason is BatchReason.BYTES) == (len(offsets) < min(max_rows, len(same)))
+        for offset in offsets:
+            inside.remove(offset)
+        out.extend(offsets)
+
+    for number, (shape, nbytes, then_take) in enumerate(rows):
+        shapes[number] = shape
+        inside.append(number)
+        waiting.add(decoded(number, shape=shape, nbytes=nbytes, ready_s=float(number)))
+        assert len(waiting) == len(inside)
+        if then_take:
+            take()
+    while inside:
+        take()
+    assert waiting.take(1.0) is None
+    assert len(waiting) == 0
+    assert sorted(out) == list(range(len(rows)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "draining", "reason"),
+    [
+        ([((), 10)], False, BatchReason.DEVICE_FREE),
+        ([((), 10)], True, BatchReason.DRAIN),
+        ([((), 10)] * 4, False, BatchReason.FULL),
+        ([((), 10)] * 4, True, BatchReason.FULL),
+        ([((), 60), ((), 60)], False, BatchReason.BYTES),
+        ([((1, 1), 10), ((2, 2), 10)], False, BatchReason.SHAPE),
+        ([((), 5000)], False, BatchReason.DEVICE_FREE),
+    ],
+)
+def test_each_batch_says_why_it_left(
+    *, rows: list[tuple[tuple[int, ...], int]], draining: bool, reason: BatchReason
+) -> None:
+    """Full, out of bytes, split by shape, drained, or simply because the device was free."""
+    waiting = OpenBatches(Limits(rows=4, nbytes=100))
+    for number, (shape, nbytes) in enumerate(rows):
+        waiting.add(decoded(number, shape=shape, nbytes=nbytes, ready_s=float(number)))
+    batch = waiting.take(7.5, draining=draining)
+    assert batch is not None
+    assert batch.reason is reason
+    assert batch.sealed_s == 7.5
+
+
+@settings(max_examples=60)
+@given(
+    st.floats(0, 0.05),
+    st.floats(0.0002, 0.01),
+    st.floats(0, 0.1),
+    st.lists(st.integers(1, 32), min_size=150, max_size=150).filter(lambda rows: len(set(rows)) > 8),
+    st.randoms(use_true_random=False),
+)
+def test_the_fit_recovers_the_devices_cost(
+    a: float, b: float, noise: float, rows: list[int], chance: random.Random
+) -> None:
+    """From answers with some per cent of noise: the predicted time of a full batch is right to 15 %."""
+    fit = ServiceTimeFit()
+    for count in rows:
+        fit.add(count, (a + b * count) * chance.uniform(1 - noise, 1 + noise))
+    cost = fit.cost()
+    assert cost is not None
+    assert min(cost) >= 0
+    assert cost[0] + 16 * cost[1] == pytest.approx(a + 16 * b, rel=0.15)
+    if noise == 0:
+        assert cost == pytest.approx((a, b), rel=1e-3, abs=1e-6)
+    assert fit.rows_per_s(32) == pytest.approx(32 / (cost[0] + 32 * cost[1]))
+
+
+def test_the_first_answer_of_a_row_count_does_not_count() -> None:
+    """A new row count is slow once, while the server traces; the fit leaves that answer out."""
+    fit = ServiceTimeFit()
+    for rows in (8, 16):
+        fit.add(rows, 1.0)
+        assert fit.cost() is None or rows == 16
+        fit.add(rows, 0.020 + 0.003 * rows)
+    assert fit.cost() == pytest.approx((0.020, 0.003))
+
+
+def test_an_unknown_device_has_no_rate_and_one_row_count_gives_a_cost_per_row() -> None:
+    """No answer, no figure; with a single row count all the cost is taken to be per row."""
+    fit = ServiceTimeFit()
+    assert fit.cost() is None
+    assert fit.rows_per_s(32) is None
+    for _ in range(5):
+        fit.add(8, 0.08)
+    assert fit.cost() == pytest.approx((0.0, 0.01))
+    assert fit.rows_per_s(32) == pytest.approx(100)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1), st.floats(1, 1000), st.floats(1, 10))
+def test_delays_stay_within_their_bounds(attempt: int, chance: float, first: float, times: float) -> None:
+    """A delay is at least half of the ceiling, at most the ceiling, and the ceiling never falls."""
+    backoff = Backoff(first_ms=first, limit_ms=first * times)
+    delay_ms = backoff.delay_s(attempt, chance) * 1000
+    assert first / 2 * 0.999 <= delay_ms <= first * times * 1.001
+    ceilings = [backoff.delay_s(n, 1.0) for n in range(1, 40)]
+    assert all(low <= high for low, high in pairwise(ceilings))
+
+
+def test_a_deadline_is_one_budget() -> None:
+    """What one step of a stop uses is gone for the next, and it never goes below zero."""
+    deadline = Deadline.after(2.0, now_s=10.0)
+    assert [deadline.remaining_s(now) for now in (10.0, 11.5, 12.0, 99.0)] == [2.0, 0.5, 0.0, 0.0]
