@@ -22,6 +22,8 @@ from riverlens.frame_buffer import FrameBuffer, WhenFull
 from riverlens.frame_delivery import Delivery, Outcome
 from riverlens.kafka import KafkaSettings
 
+__all__ = ["DeliveryError", "FrameProducer", "FrameTooLargeError", "Outcome", "ProducerStats", "WhenFull"]
+
 _log = logging.getLogger(__name__)
 
 _WAIT_NOTICE_S = 10.0

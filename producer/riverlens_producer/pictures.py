@@ -38,13 +38,15 @@ def re_encode(image: bytes, *, limit: tuple[int, int] | None, quality: int | Non
         OSError, ValueError, SyntaxError: Pillow cannot read it.
     """
     # Only this path needs Pillow: files go as they are by default.
-    from PIL import Image, ImageOps  # noqa: PLC0415  # see above
+    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415  # see above
 
     try:
         with Image.open(io.BytesIO(image)) as opened:
             if limit is not None:
                 opened.draft("RGB", limit)
             upright = ImageOps.exif_transpose(opened).convert("RGB")
+    except UnidentifiedImageError:
+        raise ValueError("not an image that Pillow reads") from None
     except Image.DecompressionBombError as error:
         raise ValueError(error) from None
     size = fit(upright.width, upright.height, limit)

@@ -36,7 +36,7 @@ class Progress:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         live = mode == "live" or (mode == "auto" and self._console.is_terminal)
         self._mode: ProgressMode = mode if mode == "off" else "live" if live else "plain"
-        self._drawn_line_s = 0.0
+        self._drawn_line_s = time.monotonic()
 
     def drawn(self, done: int, of: int) -> None:
         """So many synthetic scenes are drawn."""

@@ -67,8 +67,8 @@ async def _run(world: World, plan: CameraPlan) -> CameraCounts:
     return counts
 
 
-def _pictures(count: int, **fields: float) -> list[Picture]:
-    return [Picture(b"x" * 10, "image/jpeg", **fields) for _ in range(count)]
+def _pictures(count: int) -> list[Picture]:
+    return [Picture(b"x" * 10, "image/jpeg") for _ in range(count)]
 
 
 async def test_a_file_is_paced_and_catches_up_after_a_stall() -> None:

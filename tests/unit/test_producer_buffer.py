@@ -64,7 +64,9 @@ def test_eviction_takes_the_oldest_that_still_wait() -> None:
 
 
 @pytest.mark.parametrize("droppable", [True, False])
-def test_eviction_removes_nothing_where_it_would_not_help(droppable: bool):  # noqa: FBT001  # the table's
+def test_eviction_removes_nothing_where_it_would_not_help(
+    droppable: bool,  # noqa: FBT001  # the table's
+) -> None:
     """A frame that cannot fit anyway costs no other frame; frames that block are never dropped."""
     buffer = _filled(5, droppable=droppable, limit_bytes=55 * _KIB)
     assert buffer.evict_for(_frame(9, (60 if droppable else 10) * _KIB)) == []

@@ -54,7 +54,10 @@ def test_a_live_camera_never_bursts(start_s: float, period_s: float, sequence: i
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=50), st.booleans())
-def test_media_time_starts_at_zero_and_only_grows(stamps: list[float | None], trusted: bool):  # noqa: FBT001  # drawn
+def test_media_time_starts_at_zero_and_only_grows(
+    stamps: list[float | None],
+    trusted: bool,  # noqa: FBT001  # drawn
+) -> None:
     """Whatever timestamps a file has, offsets grow, by at most 10 s a frame."""
     media = MediaTime(0.04, trusted=trusted)
     offsets = [media.offset_s(stamp) for stamp in stamps]
