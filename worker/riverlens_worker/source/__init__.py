@@ -21,6 +21,7 @@ from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.lag import LagWatch
 from riverlens_worker.source.membership import Membership
 from riverlens_worker.source.poller import Poller
 from riverlens_worker.source.state import SourceState
@@ -57,6 +58,7 @@ class Source:
         )
         self._committer = Committer(self._state)
         self._poller = Poller(self._state)
+        self._lag = LagWatch(self._state)
 
     async def start(self) -> None:
         """Join the group.
@@ -75,9 +77,8 @@ class Source:
         state = self._state
         async with asyncio.TaskGroup() as group:
             # Only now, with the consumer about to close, may a poll be cancelled.
-            tasks = [
-                group.create_task(part) for part in (self._poller.run(), self._committer.run(), self._tick())
-            ]
+            parts = (self._poller.run(), self._committer.run(), self._lag.run(), self._tick())
+            tasks = [group.create_task(part) for part in parts]
             await state.changed.until(lambda: state.ended or state.failure is not None)
             for task in tasks:
                 task.cancel()
@@ -139,15 +140,12 @@ class Source:
             state.guard.beat(state.now_s())
             if state.guard.suspect(state.now_s()):
                 await self._committer.prove_membership()
-            self._show_lag()
+            self._show_age()
             await asyncio.sleep(_TICK_S)
 
-    def _show_lag(self) -> None:
+    def _show_age(self) -> None:
         state = self._state
         for lease in state.leases:
-            highwater = state.consumer.highwater(state.topic_partition(lease))
-            if highwater is not None and lease.next_offset is not None:
-                state.metrics.lag_frames(str(lease.partition)).set(max(0, highwater - lease.next_offset))
             oldest_ms = lease.ledger.oldest_ms()
             age_s = 0.0 if oldest_ms is None else max(0, state.now_ms() - oldest_ms) / 1000
             state.metrics.lag_seconds(str(lease.partition)).set(age_s)

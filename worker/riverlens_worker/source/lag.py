@@ -1,0 +1,46 @@
+"""How far behind the worker is, asked of Kafka itself.
+
+What fetches tell of a partition's end grows old exactly when it matters: while the model server is away or
+a backlog stands, partitions without room are not fetched. So the ends are asked for, once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiokafka.errors import KafkaError
+
+from riverlens_worker.source.state import SourceState
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 1.0
+
+
+class LagWatch:
+    """Keeps `riverlens_lag_frames`: frames on Kafka that this worker has not read. Source's own task."""
+
+    def __init__(self, state: SourceState) -> None:
+        self._state = state
+
+    async def run(self) -> None:
+        """Ask for ever. A broker that does not answer leaves the last numbers standing."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self._ask()
+            except KafkaError as error:
+                logger.debug("the partitions' ends are not known: %s", error)
+
+    async def _ask(self) -> None:
+        state = self._state
+        read = [lease for lease in state.leases if lease.next_offset is not None]
+        if not read:
+            return
+        known = {state.topic_partition(lease): lease for lease in read}
+        for partition, end in (await state.consumer.end_offsets(list(known))).items():
+            lease = known[partition]
+            # Meanwhile the partition may have moved on, and its gauge with it.
+            if lease.next_offset is not None and not lease.fenced:
+                state.metrics.lag_frames(str(lease.partition)).set(max(0, end - lease.next_offset))
