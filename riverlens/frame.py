@@ -33,13 +33,13 @@ class Record(Protocol):
     @property
     def partition(self) -> int: ...  # noqa: D102  # named by the Kafka protocol
     @property
-    def key(self) -> bytes | None: ...  # noqa: D102
+    def key(self) -> bytes | None: ...  # noqa: D102  # as above
     @property
-    def value(self) -> bytes | None: ...  # noqa: D102
+    def value(self) -> bytes | None: ...  # noqa: D102  # as above
     @property
-    def timestamp(self) -> int: ...  # noqa: D102
+    def timestamp(self) -> int: ...  # noqa: D102  # as above
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102  # as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,6 @@ def _text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]
 
 def _sequence(text: str | None) -> int | None:
     # isdecimal alone accepts other scripts' digits; 18 digits always fit a signed 64-bit integer.
-    if text and len(text) <= 18 and text.isascii() and text.isdecimal():  # noqa: PLR2004
+    if text and len(text) <= 18 and text.isascii() and text.isdecimal():  # noqa: PLR2004  # as said
         return int(text)
     return None

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -22,6 +24,7 @@ from riverlens.demo.table import LiveTable
 from riverlens.demo.worker_metrics import WorkerMetrics, read_metrics
 from riverlens.errors import RiverlensError, SettingsError, SetupError
 from riverlens.logs import set_up_logs
+from riverlens.scenes.truth import SceneObject
 from riverlens.settings import load
 from riverlens.topics import TopicsSettings
 from riverlens_producer.synthetic import DEFAULT_SIZE, scene_number
@@ -86,9 +89,9 @@ class _Demo:
         self._console.print(f"written to {summary.write(self._paths.output)}", markup=False)
         return 1 if summary.problems() else 0
 
-    async def _or_stopped(self, starting: object) -> None:
+    async def _or_stopped(self, starting: Coroutine[Any, Any, None]) -> None:
         """Await a start, unless Ctrl-C comes first."""
-        start = asyncio.ensure_future(starting)  # type: ignore[call-overload]  # any awaitable
+        start = asyncio.create_task(starting)
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not start.done():
@@ -185,7 +188,7 @@ class _Demo:
             return None
         from riverlens.scenes import truth_of  # noqa: PLC0415  # loads the drawing modules
 
-        known: dict[tuple[str, int], object] = {}
+        known: dict[tuple[str, int], Sequence[SceneObject]] = {}
         score = Score()
         for event in observer.seen.events:
             if event.sequence is None or event.detections is None:
@@ -193,7 +196,7 @@ class _Demo:
             scene = (event.camera_id, scene_number(event.sequence))
             if scene not in known:
                 known[scene] = truth_of(*scene, *DEFAULT_SIZE)
-            score += score_frame(event.detections, known[scene])  # type: ignore[arg-type]
+            score += score_frame(event.detections, known[scene])
         return score
 
     async def _draw(self, observer: Observer) -> list[Path]:
