@@ -99,7 +99,7 @@ def silence(client: AIOKafkaProducer) -> None:
     client yet takes it: later frames would come before earlier ones. Called from the rejected frame's own
     callback, this is in time.
     """
-    sending = client._sender.sender_task  # noqa: SLF001  # aiokafka has no other way
+    sending = _sender_task(client)
     if sending is not None:
         sending.cancel()
 
@@ -129,11 +129,11 @@ async def _cut_off(client: AIOKafkaProducer) -> None:
     # client never gets.
     silence(client)
     await client.client.close()
-    sending = client._sender.sender_task  # noqa: SLF001  # see above
+    sending = _sender_task(client)
     if sending is None:
         return
     await asyncio.wait([sending], timeout=_BACKOFF_S)
-    metadata = client.client._md_update_fut  # noqa: SLF001
+    metadata = client.client._md_update_fut  # noqa: SLF001  # aiokafka resolves it nowhere else
     if metadata is not None and not metadata.done():
         metadata.set_result(False)
     await asyncio.wait([sending], timeout=_CLOSE_S)
@@ -141,7 +141,13 @@ async def _cut_off(client: AIOKafkaProducer) -> None:
 
 def _settle_the_rest(client: AIOKafkaProducer) -> None:
     # As aiokafka does with acks=0; without it a task of `stop` would wait for these batches for ever.
-    held = client._message_accumulator  # noqa: SLF001
-    held._pending_batches.update(batch for batches in held._batches.values() for batch in batches)  # noqa: SLF001
-    for batch in tuple(held._pending_batches):  # noqa: SLF001
+    held = client._message_accumulator  # noqa: SLF001  # aiokafka has no way to give batches up
+    queued, under_way = held._batches, held._pending_batches  # noqa: SLF001  # the same
+    under_way.update(batch for batches in queued.values() for batch in batches)
+    for batch in tuple(under_way):
         batch.done_noack()
+
+
+def _sender_task(client: AIOKafkaProducer) -> asyncio.Task[None] | None:
+    task: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001  # aiokafka has no abort
+    return task

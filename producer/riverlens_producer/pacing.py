@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_SHORTEST_GAP_S = 1e-4
 _LONGEST_GAP_S = 10.0
 
 
@@ -61,7 +62,7 @@ class MediaTime:
             self._offset_s += self._frame_s
         else:
             gap_s = time_s - self._last_s
-            self._offset_s += gap_s if 0 < gap_s <= _LONGEST_GAP_S else self._frame_s
+            self._offset_s += gap_s if _SHORTEST_GAP_S < gap_s <= _LONGEST_GAP_S else self._frame_s
         self._last_s = time_s
         return self._offset_s
 
