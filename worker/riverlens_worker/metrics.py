@@ -169,7 +169,7 @@ class Metrics:
         )
         self.partitions = Gauge("riverlens_partitions", "Partitions this worker holds", registry=registry)
         self.poll_errors = Counter(
-            "riverlens_poll_errors", "Failed polls and commits, tried again", registry=registry
+            "riverlens_poll_errors", "Failed requests to Kafka, tried again", registry=registry
         )
         self._reencoded = Counter(
             "riverlens_frames_reencoded",

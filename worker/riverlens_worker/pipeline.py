@@ -59,6 +59,7 @@ class Pipeline:
             PublisherPorts(self._results, self._source.settle, self._source.may_publish), settings, metrics
         )
         self._not_ready = "starting"
+        self._closed = False
         self._stopping = asyncio.Event()
         self._killed = asyncio.Event()
         self._set_state(Lifecycle.STARTING)
@@ -84,7 +85,7 @@ class Pipeline:
             self._not_ready = f"failed: {error}"
             raise
         finally:
-            await self._close()
+            await self.close()
         self._set_state(Lifecycle.STOPPED)
 
     async def _until_stopped(self) -> None:
@@ -186,7 +187,11 @@ class Pipeline:
                 self._metrics.load_ratio.set((now - before) / (now_s - before_s) / ceiling)
             before, before_s = now, now_s
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Commit and disconnect; harmless where it never ran, or a second time."""
+        if self._closed:
+            return
+        self._closed = True
         deadline = Deadline.after(_STOP_S, time.monotonic())
         await self._source.close(deadline)
         await self._publisher.close(max(0.5, deadline.remaining_s(time.monotonic())))

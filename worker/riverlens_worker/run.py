@@ -53,10 +53,11 @@ async def run_worker(settings: WorkerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, pipeline.stop)
-    await admin.start(settings.admin_host, settings.admin_port)
     try:
+        await admin.start(settings.admin_host, settings.admin_port)
         await pipeline.run()
     finally:
+        await pipeline.close()
         await admin.close()
         _log_balance(metrics)
     logger.info("stopped")

@@ -59,10 +59,11 @@ class Publisher:
             UnreachableError: Kafka does not answer, or a topic is missing.
         """
         await connect(self._settings.kafka, self._sender.start())
-        for topic in (self._settings.events_topic, self._settings.dlq_topic):
+        for name in ("frames_topic", "events_topic", "dlq_topic"):
+            topic = getattr(self._settings, name)
             if not await self._sender.has_topic(topic):
                 raise UnreachableError(
-                    f"Kafka at {self._settings.kafka.bootstrap_servers} has no topic {topic!r}; "
+                    f"Kafka at {self._settings.kafka.bootstrap_servers} has no topic {topic!r} ({name}); "
                     "create it: riverlens topics"
                 )
 
@@ -77,8 +78,8 @@ class Publisher:
             try:
                 while True:
                     results = await self._ports.results.receive_many(_CHUNK)
-                    await self._ports.may_publish()
                     for result in results:
+                        await self._ports.may_publish()
                         await self._restore_order(result)
             except EndOfStream:
                 pass
@@ -130,8 +131,8 @@ class Publisher:
             self._cut.discard(lease)
 
     def _acknowledged(self, outgoing: Outgoing) -> None:
-        if outgoing.is_event:
-            source = outgoing.settled.source
+        source = outgoing.settled.source
+        if outgoing.is_event and not source.lease.fenced:
             metrics = self._metrics
             metrics.frame_latency.observe(max(0.0, time.time() - outgoing.captured_at_ms / 1000))
             if outgoing.answered_s is not None:

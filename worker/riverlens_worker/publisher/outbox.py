@@ -9,6 +9,8 @@ from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_hea
 from riverlens.event import Event, Model
 from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled
 
+_MOST_KEY_BYTES = 1024
+
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -24,7 +26,7 @@ class Outgoing:
 
     topic: str
     partition: int
-    key: bytes
+    key: bytes | None
     value: bytes
     headers: Headers
     settled: Settled
@@ -132,7 +134,7 @@ def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgo
     return Outgoing(
         topic=topics.dlq,
         partition=lease.partition,
-        key=source.key if source.key is not None else source.frame.key(),
+        key=source.key,
         value=source.frame.image,
         headers=headers,
         settled=Settled(source, Outcome.DEAD_LETTERED, reason.value),
@@ -147,6 +149,15 @@ def refused_event(outgoing: Outgoing, topics: Topics, reason: Reason, detail: st
     return dead_letter_record(rejected, topics, now_ms)
 
 
-def without_value(outgoing: Outgoing) -> Outgoing:
-    """A dead letter too large for Kafka travels without its value, and says so."""
-    return replace(outgoing, value=b"", headers=[*outgoing.headers, (VALUE_OMITTED, b"true")])
+def smaller(outgoing: Outgoing) -> Outgoing | None:
+    """A dead letter too large for Kafka travels without its value, then without the frame's own headers.
+
+    It says so in a header. None where nothing is left to leave out.
+    """
+    if outgoing.value:
+        return replace(outgoing, value=b"", headers=[*outgoing.headers, (VALUE_OMITTED, b"true")])
+    ours = [(name, value) for name, value in outgoing.headers if name.startswith("dlq-")]
+    key = outgoing.key[:_MOST_KEY_BYTES] if outgoing.key is not None else None
+    if len(ours) == len(outgoing.headers) and key == outgoing.key:
+        return None
+    return replace(outgoing, key=key, headers=ours)

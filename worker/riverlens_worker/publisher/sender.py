@@ -26,7 +26,7 @@ from riverlens.dead_letter import Reason
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.channel import Signal
 from riverlens_worker.metrics import Metrics
-from riverlens_worker.publisher.outbox import Outbox, Outgoing, Topics, refused_event, without_value
+from riverlens_worker.publisher.outbox import Outbox, Outgoing, Topics, refused_event, smaller
 from riverlens_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,10 @@ class Sender:
     async def send(self, outgoing: Outgoing) -> None:
         """Hand one record to the producer; waits while it is being replaced, or its buffer is full."""
         async with self._order:
-            await self._send(self._outbox.add(outgoing), outgoing)
+            number = self._outbox.add(outgoing)
+            # After a failure the next producer sends it, behind what failed: nothing may pass that.
+            if self._failure is None:
+                await self._send(number, outgoing)
 
     async def flush(self) -> None:
         """Wait until everything sent is acknowledged."""
@@ -141,13 +144,15 @@ class Sender:
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
+            _halt(self._producer)
             self._changed.fire()
 
     async def _replace(self) -> None:
         """A new producer, then all that is unacknowledged again, in order."""
         failure, attempt = self._failure, 0
         logger.warning("publishing failed and is tried again with a new producer: %r", failure)
-        await _stop(self._producer, _STOP_S)
+        await _discard(self._producer, failure)
+        self._drop_fenced()
         one_by_one = isinstance(failure, _REFUSED)
         while True:
             attempt += 1
@@ -167,6 +172,15 @@ class Sender:
             if one_by_one and future is not None:
                 await self._await_verdict(number, outgoing, future)
 
+    def _drop_fenced(self) -> None:
+        """What belongs to partitions that moved on meanwhile is their next owner's to publish."""
+        for number, outgoing in self._outbox.waiting():
+            if outgoing.settled.source.lease.fenced:
+                self._outbox.acknowledge(number)
+                self._acknowledged(outgoing)
+        if not len(self._outbox):
+            self._changed.fire()
+
     async def _await_verdict(self, number: int, outgoing: Outgoing, future: asyncio.Future[Any]) -> None:
         try:
             await future
@@ -184,14 +198,31 @@ class Sender:
             topics = Topics(self._settings.events_topic, self._settings.dlq_topic, self._settings.model, "")
             now_ms = time.time_ns() // 1_000_000
             letter = refused_event(outgoing, topics, reason, repr(error), now_ms)
-        elif outgoing.value:
-            letter = without_value(outgoing)
         else:
-            self._fail(error)
-            return
+            less = smaller(outgoing)
+            if less is None:
+                self._fail(error)
+                return
+            letter = less
         self._outbox.replace(number, letter)
         if self._failure is None:
             await self._send(number, letter)
+
+
+def _halt(producer: Any) -> None:
+    """Let a ruined producer send nothing more: what waits in it must not overtake the record that failed.
+
+    Its stop() would first flush, and where the broker has seen nothing of this producer in a partition yet,
+    it takes any sequence number. Only the sender's own task can be told; what is on the wire is awaited.
+    """
+    producer._sender.sender_task.cancel()  # noqa: SLF001  # no public way to stop without a flush
+
+
+async def _discard(producer: Any, failure: BaseException | None) -> None:
+    """Close a halted producer: what is on the wire may still be acknowledged, the rest fails here."""
+    await asyncio.wait([producer._sender.sender_task], timeout=_STOP_S)  # noqa: SLF001  # as above
+    producer._message_accumulator.fail_all(failure)  # noqa: SLF001  # else stop() leaves a task that waits for ever
+    await _stop(producer, _STOP_S)
 
 
 async def _stop(producer: Any, timeout_s: float) -> None:

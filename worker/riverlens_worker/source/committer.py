@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from riverlens.errors import UnreachableError
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.source.state import SourceState
@@ -79,9 +80,7 @@ class Committer:
             if not state.guard.suspect(state.now_s()):
                 return
             offsets = {
-                lease: offset
-                for lease in state.leases
-                if (offset := lease.ledger.committable() or lease.committed) is not None
+                lease: offset for lease in state.leases if (offset := self._standing(lease)) is not None
             }
             try:
                 if offsets:
@@ -92,9 +91,17 @@ class Committer:
                 logger.warning("the process stood still and its partitions moved on: its frames are fenced")
                 self._fence_all()
             except KafkaError as error:
-                logger.warning("membership could not be proved (%r): frames in flight are fenced", error)
+                # Not the group's word: without one neither publishing nor going on reading is safe.
                 self._fence_all()
+                group = state.settings.group_id
+                state.fail(UnreachableError(f"Kafka takes no commits of the group {group!r}: {error!r}"))
             state.guard.prove(state.now_s())
+
+    @staticmethod
+    def _standing(lease: PartitionLease) -> int | None:
+        """The lease's offset as it stands; None where nothing was read and nothing committed."""
+        offset = lease.ledger.committable()
+        return lease.committed if offset is None else offset
 
     def _fence_all(self) -> None:
         state = self._state

@@ -25,13 +25,15 @@ class LagWatch:
         self._state = state
 
     async def run(self) -> None:
-        """Ask for ever. A broker that does not answer leaves the last numbers standing."""
+        """Ask for ever. A Kafka that does not answer leaves the last numbers standing, and is counted."""
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
                 await self._ask()
             except KafkaError as error:
-                logger.debug("the partitions' ends are not known: %s", error)
+                # aiokafka retries polls and commits by itself and in silence: an outage would show nowhere.
+                self._state.metrics.poll_errors.inc()
+                logger.warning("Kafka did not say how far the partitions reach: %r", error)
 
     async def _ask(self) -> None:
         state = self._state

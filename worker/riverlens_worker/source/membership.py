@@ -11,7 +11,9 @@ import logging
 from collections.abc import Iterable
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from riverlens.errors import UnreachableError
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.offsets import LeaseState, PartitionLease
 from riverlens_worker.source.committer import Committer
@@ -32,14 +34,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         try:
             await self._open(sorted(assigned))
         except Exception as error:  # noqa: BLE001  # aiokafka would swallow it
-            self._state.fail(error)
+            self._fail(error)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let calls under way finish, commit, end the leases; all within one deadline."""
         try:
             await self._close(list(revoked))
         except Exception as error:  # noqa: BLE001  # aiokafka would swallow it
-            self._state.fail(error)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, KafkaError):
+            group = self._state.settings.group_id
+            error = UnreachableError(f"Kafka refuses us in the group {group!r} (group_id): {error!r}")
+        self._state.fail(error)
 
     async def _open(self, partitions: list[TopicPartition]) -> None:
         state = self._state
@@ -47,15 +55,32 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         # Paused before the first await, so that nothing is handed out before its lease is open.
         consumer.pause(*partitions)
         committed = await asyncio.gather(*(consumer.committed(tp) for tp in partitions))
+        beginnings = await self._beginnings(
+            [tp for tp, offset in zip(partitions, committed, strict=True) if offset is None]
+        )
         for tp, offset in zip(partitions, committed, strict=True):
-            if offset is not None:
-                consumer.seek(tp, offset)
-            state.leases.assign(tp.partition, offset)
+            start = beginnings[tp] if offset is None else offset
+            consumer.seek(tp, start)
+            state.leases.assign(tp.partition, start)
         consumer.resume(*partitions)
         state.metrics.partitions.set(len(state.leases))
         state.metrics.rebalances("assigned").inc(len(partitions))
         logger.info("partitions assigned: %s", [tp.partition for tp in partitions] or "none")
         state.changed.fire()
+
+    async def _beginnings(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where partitions begin that have no committed offset; asked until Kafka answers.
+
+        A lease must know where it stands before its first poll: one that raises has moved on already.
+        """
+        while partitions:
+            try:
+                found: dict[TopicPartition, int] = await self._state.consumer.beginning_offsets(partitions)
+            except KafkaTimeoutError as error:
+                logger.warning("waiting for the partitions' first offsets: %r", error)
+            else:
+                return found
+        return {}
 
     async def _close(self, partitions: list[TopicPartition]) -> None:
         state = self._state

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.errors import (
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_MS = 100
 _POLL_RECORDS = 512
+_EMPTY_POLLS = 10
 _PAUSE_AFTER_S = 1.0
 _PARSE_ERRORS = (
     UnicodeDecodeError,
@@ -44,6 +46,15 @@ _PARSE_ERRORS = (
     struct.error,
 )
 """What aiokafka raises for a record that cannot be parsed; it has no one class for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Offsets from `expected` to before `first` never came."""
+
+    lease: PartitionLease
+    expected: int
+    first: int
 
 
 class Poller:
@@ -60,24 +71,31 @@ class Poller:
         failures = 0
         while True:
             try:
-                await self._poll_once()
+                await self._poll_or_isolate()
                 failures = 0
             except IllegalStateError:
-                continue  # a rebalance took a partition between choosing and asking
+                # A rebalance took a partition between choosing and asking.
+                await asyncio.sleep(_POLL_MS / 1000)
             except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
                 raise UnreachableError(
                     f"Kafka does not let us read {self._state.settings.frames_topic!r}: {error}"
                 ) from None
-            except _PARSE_ERRORS as error:
-                logger.warning("a record cannot be parsed (%r); looking for it", error)
-                await self._isolate()
             except KafkaError as error:
                 failures += 1
                 self._state.metrics.poll_errors.inc()
                 logger.warning("reading from Kafka failed and is tried again: %r", error)
-                self._seek_all_back()
                 # Not for secrets: jitter against many workers asking at once.
                 await asyncio.sleep(self._backoff.delay_s(failures, random.random()))  # noqa: S311
+
+    async def _poll_or_isolate(self) -> None:
+        try:
+            await self._poll_once()
+        except _PARSE_ERRORS as error:
+            logger.warning("a record cannot be parsed (%r); looking for it", error)
+            await self._isolate()
+        except KafkaError:
+            self._seek_all_back()
+            raise
 
     async def _poll_once(self) -> None:
         state = self._state
@@ -87,11 +105,15 @@ class Poller:
             return
         partitions = [state.topic_partition(lease) for lease in asked]
         polled = await state.consumer.getmany(*partitions, timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        gaps: list[_Gap] = []
+        # No await in this loop: a rebalance could slip in, and records of an older lease into a newer one.
         for tp, records in polled.items():
             lease = state.leases.get(tp.partition)
             # aiokafka hands out records while partitions are still being assigned: not yet ours.
             if lease is not None and lease.open:
-                await self._admit(lease, records)
+                gaps += self._admit(lease, records)
+        for gap in gaps:
+            await self._count_expired(gap)
 
     def _choose(self) -> list[PartitionLease]:
         """Leases with room; the others are paused once they had none for a second."""
@@ -124,7 +146,8 @@ class Poller:
             if self._paused and len(self._paused) == len(state.leases):
                 await state.consumer.getmany(timeout_ms=0)
 
-    async def _admit(self, lease: PartitionLease, records: list[Any]) -> None:
+    def _admit(self, lease: PartitionLease, records: list[Any]) -> list[_Gap]:
+        """Take records in; returns the gap before them, if there is one."""
         state = self._state
         now_s, now_ms = state.now_s(), state.now_ms()
         expected = lease.next_offset
@@ -140,7 +163,8 @@ class Poller:
             items.append(frame)
         self._hand_over(lease, items, nbytes)
         if expected is not None and records and records[0].offset > expected:
-            await self._count_expired(lease, expected, records[0].offset)
+            return [_Gap(lease, expected, records[0].offset)]
+        return []
 
     def _hand_over(self, lease: PartitionLease, items: list[Admitted], nbytes: int) -> None:
         metrics = self._state.metrics
@@ -150,50 +174,58 @@ class Poller:
         self._state.admission.add(lease, items)
         self._state.changed.fire()
 
-    async def _count_expired(self, lease: PartitionLease, expected: int, first: int) -> None:
+    async def _count_expired(self, gap: _Gap) -> None:
         """A gap is a loss only where the log now begins beyond it: retention removed unread frames."""
-        tp = self._state.topic_partition(lease)
+        tp = self._state.topic_partition(gap.lease)
         try:
             beginning = (await self._state.consumer.beginning_offsets([tp]))[tp]
         except KafkaError:
             return  # the next gap is counted again; a poll must not fail for a statistic
-        expired = min(beginning, first) - expected
+        expired = min(beginning, gap.first) - gap.expected
         if expired > 0:
             self._state.metrics.expired.inc(expired)
             logger.error(
-                "retention removed %d frames of partition %d before they were read", expired, lease.partition
+                "retention removed %d frames of partition %d before they were read", expired, tp.partition
             )
 
     def _seek_all_back(self) -> None:
         for lease in self._state.leases:
-            if lease.next_offset is not None:
+            if lease.next_offset is not None and lease.open:
                 self._state.consumer.seek(self._state.topic_partition(lease), lease.next_offset)
 
     async def _isolate(self) -> None:
         """Ask each partition alone, record by record where it raises, and dead-letter the guilty offset."""
         self._seek_all_back()
-        for lease in self._state.leases:
-            if not lease.open:
-                continue
-            try:
-                await self._poll_alone(lease, _POLL_RECORDS)
-            except _PARSE_ERRORS:
-                await self._find_guilty(lease)
+        # Side by side: an idle partition takes its whole poll time to say that it has nothing.
+        open_leases = [lease for lease in self._state.leases if lease.open]
+        errors = await asyncio.gather(*map(self._examine, open_leases), return_exceptions=True)
+        for error in errors:
+            if error is not None:
+                raise error
+
+    async def _examine(self, lease: PartitionLease) -> None:
+        try:
+            await self._poll_alone(lease, _POLL_RECORDS)
+        except _PARSE_ERRORS:
+            await self._find_guilty(lease)
 
     async def _find_guilty(self, lease: PartitionLease) -> None:
-        state = self._state
-        tp = state.topic_partition(lease)
-        while lease.open:
-            if lease.next_offset is None:
-                lease.next_offset = await state.consumer.position(tp)
-            state.consumer.seek(tp, lease.next_offset)
+        """Read one by one up to the record that cannot be parsed, and on past all that it hides.
+
+        It is among the next poll's worth of records; some polls come back empty while Kafka is asked.
+        """
+        found = False
+        for _ in range(_POLL_RECORDS + _EMPTY_POLLS):
+            if lease.next_offset is None or not lease.open:
+                return
+            self._state.consumer.seek(self._state.topic_partition(lease), lease.next_offset)
             try:
-                if not await self._poll_alone(lease, 1):
+                await self._poll_alone(lease, 1)
+                if found:
                     return
             except _PARSE_ERRORS as error:
+                found = True
                 self._set_aside(lease, lease.next_offset, error)
-                state.consumer.seek(tp, lease.next_offset)
-                return
 
     def _set_aside(self, lease: PartitionLease, offset: int, error: BaseException) -> None:
         state = self._state
@@ -207,6 +239,6 @@ class Poller:
         tp = self._state.topic_partition(lease)
         polled = await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit)
         records = polled.get(tp, [])
-        if records and lease.open:
-            await self._admit(lease, records)
+        if lease.open:
+            self._admit(lease, records)
         return len(records)
