@@ -41,5 +41,5 @@ def set_up_logs(level: LogLevel = "info", log_format: LogFormat = "text") -> Non
         else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # aiokafka logs every rebalance step at info and repeats our own error reports.
-    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
+    # aiokafka logs every step of a rebalance, and as errors what we report ourselves or try again.
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
