@@ -179,7 +179,7 @@ def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Event
         raise ValueError(f"not an event of {SCHEMA}: schema is {found!r}")
     try:
         return _from_body(body, dict(headers))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an event of {SCHEMA}: {error!r}") from None
 
 

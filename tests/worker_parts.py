@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,6 +16,17 @@ from riverlens_worker.decoding import Target
 from riverlens_worker.messages import DecodedFrame, LeasedFrame
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.signature import InputKind
+
+
+def examples(count: int = 100) -> settings:
+    """Settings of a property test: the same examples in every run, however slow the machine is today."""
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 @dataclass(frozen=True)

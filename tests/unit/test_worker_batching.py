@@ -6,20 +6,20 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens_worker.backoff import Backoff, Deadline
 from riverlens_worker.batching import Limits, OpenBatches
 from riverlens_worker.device import ServiceTimeFit
 from riverlens_worker.messages import BatchReason
-from tests.worker_parts import decoded
+from tests.worker_parts import decoded, examples
 
 SHAPES = [(320, 320), (480, 640), ()]
 ROWS = st.lists(st.tuples(st.sampled_from(SHAPES), st.integers(1, 400), st.booleans()), max_size=60)
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(ROWS, st.integers(1, 8), st.integers(1, 600))
 def test_batches_keep_the_limits_and_lose_nothing(
     rows: list[tuple[tuple[int, ...], int, bool]], max_rows: int, max_bytes: int
@@ -87,7 +87,7 @@ def test_each_batch_says_why_it_left(
     assert batch.sealed_s == 7.5
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.floats(0, 0.05),
     st.floats(0.0002, 0.01),
@@ -132,6 +132,7 @@ def test_an_unknown_device_has_no_rate_and_one_row_count_gives_a_cost_per_row() 
     assert fit.rows_per_s(32) == pytest.approx(100)
 
 
+@examples()
 @given(st.integers(1, 10_000), st.floats(0, 1), st.floats(1, 1000), st.floats(1, 10))
 def test_delays_stay_within_their_bounds(attempt: int, chance: float, first: float, times: float) -> None:
     """A delay is at least half of the ceiling, at most the ceiling, and the ceiling never falls."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,6 +16,7 @@ from riverlens_worker import labels
 from riverlens_worker.detections import MisshapenReplyError, Reading, read_answers
 from riverlens_worker.messages import Answer
 from riverlens_worker.signature import InputKind, Layout, OutputKind
+from tests.worker_parts import examples
 
 NAMES = {1: "person", 3: "car"}
 READING = Reading(NAMES, min_score=0.3, max_detections=5)
@@ -47,7 +48,7 @@ def _found(answer: Answer) -> list[Detection]:
     return list(answer.detections)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.integers(1, 5), st.integers(0, 12), st.integers(0, 999), st.lists(st.integers(-3, 30)))
 def test_each_row_says_what_its_slots_say(rows: int, slots: int, seed: int, counts: list[int]) -> None:
     """As a plain loop would: good slots below the count, best first, at most so many, corners x1 y1 x2 y2."""
@@ -73,6 +74,7 @@ def test_each_row_says_what_its_slots_say(rows: int, slots: int, seed: int, coun
             assert (each.class_id, each.label) == (number, NAMES.get(number, f"class-{number}"))
 
 
+@examples()
 @given(st.permutations(range(6)))
 def test_rows_do_not_depend_on_each_other(order: list[int]) -> None:
     """A permuted batch gives the same answers, permuted: no frame gets another one's boxes."""

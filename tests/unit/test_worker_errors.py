@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens_worker.errors import Action, decide
+from tests.worker_parts import examples
 
 TASK_SIZE = "Task size 33 is larger than maximum input batch size 16"
 SIGNATURE = 'Serving signature key "x" not found.'
@@ -73,6 +74,7 @@ def test_a_refused_signature_names_the_setting() -> None:
     assert "setting signature" in why
 
 
+@examples()
 @given(st.sampled_from([code.name for code in grpc.StatusCode]), st.text())
 def test_every_status_and_text_gets_a_verdict(code: str, details: str) -> None:
     """Whatever the server says, there is an action, and its reason is one line of bounded length."""
@@ -83,6 +85,7 @@ def test_every_status_and_text_gets_a_verdict(code: str, details: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "NOT_FOUND", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"])
+@examples()
 @given(details=st.text())
 def test_absence_and_overload_never_blame_a_frame(code: str, details: str) -> None:
     """No text makes an absent or overloaded server bisect a batch: that would dead-letter good frames."""

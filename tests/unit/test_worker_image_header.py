@@ -7,13 +7,13 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from riverlens_worker.image_header import ImageHeader, read_header
 from tests.image_bombs import png
-from tests.worker_parts import encode, scene
+from tests.worker_parts import encode, examples, scene
 
 PIXELS = scene(40, 24)
 MAGICS = (
@@ -155,7 +155,7 @@ def test_what_is_no_image_begins_like_none(value: bytes) -> None:
     assert read_header(value) is None
 
 
-@settings(max_examples=400, derandomize=True)
+@examples(400)
 @given(st.sampled_from(MAGICS), st.binary(max_size=120))
 def test_no_bytes_make_the_reader_raise(magic: bytes, rest: bytes) -> None:
     """It runs on the event loop for every frame, so it must survive whatever stands behind the magic."""
@@ -163,7 +163,7 @@ def test_no_bytes_make_the_reader_raise(magic: bytes, rest: bytes) -> None:
     assert header is None or header.orientation in {None, *range(1, 9)}
 
 
-@settings(max_examples=150, derandomize=True)
+@examples(150)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]), st.integers(0, 2000))
 def test_no_cut_makes_the_reader_raise(image_format: str, length: int) -> None:
     """A file cut anywhere has a header or none, and is plain only where it is whole."""

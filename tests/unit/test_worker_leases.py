@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens.dead_letter import Reason
@@ -12,12 +12,12 @@ from riverlens_worker.admission import Admission
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, dead_letter
 from riverlens_worker.offsets import LeaseState, PartitionLease
-from tests.worker_parts import FakeRecord, leased
+from tests.worker_parts import FakeRecord, examples, leased
 
 NOW_MS = 1_790_000_001_000
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50), st.booleans()), max_size=80))
 def test_room_is_per_lease_and_comes_back_when_frames_are_settled(
     steps: list[tuple[int, int, bool]],
@@ -110,7 +110,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(STEPS)
 def test_admission_loses_nothing_and_keeps_each_partitions_order(steps: list[tuple[str, int, int]]) -> None:
     """However adding and taking mix, every frame comes out once, those of a partition in offset order."""
@@ -141,7 +141,7 @@ def test_admission_loses_nothing_and_keeps_each_partitions_order(steps: list[tup
     assert out == {n: list(range(added[n])) for n in range(5)}
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(1, 9), st.integers(0, 5))
 def test_no_partition_waits_for_more_than_a_quantum_of_each_other(
     backlogs: list[int], limit: int, late: int

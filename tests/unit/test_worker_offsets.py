@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens_worker.offsets import LeaseState, OffsetLedger, PartitionLease, StallGuard
 from riverlens_worker.ordering import Resequencer
+from tests.worker_parts import examples
 
 OFFSETS = st.lists(st.integers(0, 10_000), min_size=1, max_size=60, unique=True).map(sorted)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(OFFSETS, st.randoms(use_true_random=False), st.floats(0, 1))
 def test_committable_never_passes_an_open_offset_and_never_falls(
     offsets: list[int], chance: random.Random, eagerness: float
@@ -40,7 +41,7 @@ def test_committable_never_passes_an_open_offset_and_never_falls(
     assert ledger.committable() == offsets[-1] + 1
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(OFFSETS, st.integers(0, 10_001), st.randoms(use_true_random=False))
 def test_strays_and_double_settles_are_refused(offsets: list[int], other: int, chance: random.Random) -> None:
     """An offset that was never opened, even inside a gap, or was settled before, cannot be settled."""
@@ -69,7 +70,7 @@ def test_offsets_are_opened_in_rising_order_only() -> None:
     assert len(ledger) == 1
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.permutations(range(40)), st.integers(0, 1000))
 def test_any_permutation_comes_out_in_order(order: list[int], first: int) -> None:
     """Whatever order the answers come in, they leave in the order of the frames, each as soon as it may."""
