@@ -1,0 +1,155 @@
+"""The whole line as processes of a test: Kafka, model server, workers, cameras, each started at will."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
+from PIL import Image
+
+from riverlens.broker import EmbeddedBroker
+from riverlens.demo.models import demo_model
+from riverlens.kafka import KafkaSettings
+from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
+
+_STOP_WITHIN_S = 30.0
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+class Line:
+    """Starts with a broker and its topics; the other parts are started by name.
+
+    Args:
+        folder: for the logs, `<part>.log`, and the model's versions.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.broker = EmbeddedBroker()
+        self.server_port, self.admin_port = _free_ports(2)
+        self._folder = folder
+        self._models = folder / "models" / "street"
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        self.broker.__enter__()
+        try:
+            asyncio.run(ensure_topics(self.kafka, topic_specs(TopicsSettings())))
+            self.add_version(1)
+        except BaseException:
+            self.broker.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for name in reversed(list(self._parts)):
+            self.stop(name)
+        self.broker.close()
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to reach the broker."""
+        return KafkaSettings(bootstrap_servers=self.broker.bootstrap_servers)
+
+    @property
+    def admin(self) -> str:
+        """The first worker's admin address, host:port."""
+        return f"127.0.0.1:{self.admin_port}"
+
+    def log(self, name: str) -> str:
+        """What a part has logged so far."""
+        return (self._folder / f"{name}.log").read_text(encoding="utf-8")
+
+    def add_version(self, version: int) -> None:
+        """Another version of the demo's model, the same as the first; a running server swaps to it."""
+        with demo_model(None) as model:
+            source = next(path.parent for path in sorted(model.base_path.glob("*/saved_model.pb")))
+            self._models.mkdir(parents=True, exist_ok=True)
+            (self._models / str(version)).symlink_to(source.resolve(), target_is_directory=True)
+
+    def start_server(self) -> None:
+        """The embedded model server, as the part `server`."""
+        flags = [f"--port={self.server_port}", "--model_name=street", f"--model_base_path={self._models}"]
+        self._start("server", "serving", "run", *flags, "--enable_batching")
+
+    def start_worker(self, name: str, *flags: str, admin_port: int = 0) -> None:
+        """A worker; `admin_port` 0 takes any."""
+        server = ["--server", f"127.0.0.1:{self.server_port}", "--admin-port", str(admin_port)]
+        self._start(
+            name, "worker", "run", "--bootstrap-servers", self.broker.bootstrap_servers, *server, *flags
+        )
+
+    def start_cameras(self, name: str, cameras: int, *flags: str) -> None:
+        """A producer whose cameras show one picture over and over, as `flags` say."""
+        picture = self._folder / "picture.jpg"
+        Image.effect_noise((640, 480), 64).convert("RGB").save(picture, quality=80)
+        sources = [f"--source=camera-{number + 1}={picture}" for number in range(cameras)]
+        kafka = ["--bootstrap-servers", self.broker.bootstrap_servers]
+        self._start(name, "producer", "run", *kafka, *sources, "--loop", "--progress=off", *flags)
+
+    def stop(self, name: str) -> None:
+        """SIGTERM, then wait until the part has ended."""
+        process = self._parts.pop(name)
+        process.terminate()
+        try:
+            process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def send(self, value: bytes, *, key: bytes = b"odd", timestamp_ms: int | None = None) -> None:
+        """One record on the topic `frames`, acknowledged."""
+
+        async def put() -> None:
+            async with AIOKafkaProducer(**self.kafka.client_options()) as producer:
+                await producer.send_and_wait("frames", value, key=key, timestamp_ms=timestamp_ms)
+
+        asyncio.run(put())
+
+    def forget_frames(self) -> None:
+        """What retention does: all frames that are on Kafka now are removed."""
+
+        async def remove() -> None:
+            admin = AIOKafkaAdminClient(**self.kafka.client_options())
+            await admin.start()
+            try:
+                everything = RecordsToDelete(before_offset=-1)
+                partitions = [
+                    TopicPartition("frames", number) for number in range(TopicsSettings().partitions)
+                ]
+                await admin.delete_records(dict.fromkeys(partitions, everything))
+            finally:
+                await admin.close()
+
+        asyncio.run(remove())
+
+    def _start(self, name: str, *words: str) -> None:
+        with (self._folder / f"{name}.log").open("ab") as output:
+            self._parts[name] = subprocess.Popen(
+                [sys.executable, "-m", "riverlens", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )

@@ -1,0 +1,127 @@
+"""Debian's Prometheus as a child process of a test, scraping one worker every second."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from tests.dashboard_queries import ROOT
+from tests.debian_tools import tool
+
+LOCAL_CONFIG = ROOT / "dashboards" / "prometheus" / "local.yml"
+RATE_INTERVAL = "5s"
+"""What `$__rate_interval` stands for here: several of our scrapes."""
+_POLL_S = 0.2
+
+Labels = frozenset[tuple[str, str]]
+Vector = Mapping[Labels, float]
+
+
+def wait_until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+    """Block until `condition()` holds, else fail saying `what` was waited for."""
+    until_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until_s, f"waited {within_s:.0f} s in vain for {what}"
+        threading.Event().wait(_POLL_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Prometheus:
+    """Runs with `dashboards/prometheus/local.yml`, but for the worker's address and the interval.
+
+    Args:
+        target: the worker's admin address, host:port.
+        folder: where it keeps its data and its log.
+    """
+
+    def __init__(self, target: str, folder: Path) -> None:
+        self._target = target
+        self._folder = folder
+        self._address = f"127.0.0.1:{_free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        config = LOCAL_CONFIG.read_text(encoding="utf-8")
+        config = config.replace("127.0.0.1:9100", self._target).replace("interval: 5s", "interval: 1s")
+        assert self._target in config
+        path = self._folder / "prometheus.yml"
+        path.write_text(config, encoding="utf-8")
+        command = [
+            tool("prometheus"),
+            f"--config.file={path}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
+            f"--web.listen-address={self._address}",
+        ]
+        log = self._folder / "prometheus.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_until(self._ready, f"Prometheus; see {log}")
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def query(self, expression: str) -> Vector:
+        """The instant vector of an expression now, by labels (the metric's name left out)."""
+        with urlopen(
+            f"http://{self._address}/api/v1/query?{urlencode({'query': expression})}", timeout=10
+        ) as reply:
+            body = json.load(reply)
+        assert body["status"] == "success", body
+        assert body["data"]["resultType"] == "vector", expression
+        return {
+            frozenset((k, v) for k, v in series["metric"].items() if k != "__name__"): float(
+                series["value"][1]
+            )
+            for series in body["data"]["result"]
+        }
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "Prometheus ended"
+        try:
+            with urlopen(f"http://{self._address}/-/ready", timeout=2) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False  # it does not listen yet, or loads its data
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=20)
+
+
+def all_numbers(vector: Vector) -> bool:
+    """At least one series, and no NaN or infinity among them."""
+    return bool(vector) and all(math.isfinite(value) for value in vector.values())
+
+
+def total(vector: Vector, **labels: str) -> float:
+    """Sum of the series that carry `labels`; 0.0 where there is none."""
+    wanted = set(labels.items())
+    return math.fsum(value for found, value in vector.items() if wanted <= found)
