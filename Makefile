@@ -12,7 +12,9 @@ LABELS ?=
 CAMERAS ?=
 FPS ?=
 TARGET ?=
-BENCH ?=
+
+# Tests that print what they measure.
+MEASURED := tests/integration/test_worker_start.py tests/integration/test_model_server_speed.py
 
 .PHONY: help setup demo test test-tools lint bench contract chaos clean
 
@@ -40,8 +42,8 @@ contract: setup ## the model server contract against a server that runs: TARGET=
 chaos: setup ## tests that break real things for minutes
 	@$(PYTEST) -m chaos tests/chaos
 
-bench: setup ## the benchmarks: BENCH="--help" shows what they take
-	@$(PYTHON) -m benchmarks $(BENCH)
+bench: setup ## what is measured: the worker's start and size, the model server's cost, with the figures shown
+	@$(PYTEST) -q -s $(MEASURED)
 
 lint: setup ## ruff, its formatter, mypy strict
 	@$(PYTHON) -m ruff check .
