@@ -20,7 +20,7 @@ class KafkaSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    bootstrap_servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(\s*,\s*[^\s,]+:\d+)*$")
+    bootstrap_servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,;]+:\d+(\s*,\s*[^\s,;]+:\d+)*$")
     """Brokers to ask first, as host:port, separated by commas."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How to speak to the brokers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Literal
@@ -29,7 +30,11 @@ class _JsonFormatter(logging.Formatter):
         body |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             body["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(body, default=str).decode()
+        try:
+            return orjson.dumps(body, default=str).decode()
+        except TypeError:
+            # A file name that is not UTF-8, say: orjson refuses it, and a lost log line helps nobody.
+            return json.dumps(body, default=str)
 
 
 def set_up_logs(level: LogLevel = "info", log_format: LogFormat = "text") -> None:
