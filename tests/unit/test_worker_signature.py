@@ -40,8 +40,8 @@ def _signature(
     return SignatureSpec({alias: TensorSpec(dtype, shape)}, BOXES if outputs is None else outputs, method)
 
 
-def _choose(wanted: str | None = None, /, *, labels: bool = False, **signatures: SignatureSpec) -> Layout:
-    return choose(signatures, wanted, has_labels=labels)
+def _choose(wanted: str | None = None, /, **signatures: SignatureSpec) -> Layout:
+    return choose(signatures, wanted, has_labels=False)
 
 
 @pytest.mark.parametrize(

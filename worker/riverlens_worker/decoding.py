@@ -134,7 +134,7 @@ def _to_row(image: bytes, content_type: str | None, target: Target) -> Row:
     _check_pixels(header.width, header.height, target.max_pixels)
     if target.kind is InputKind.ENCODED and header.plain and header.orientation == 1:
         assert header.width is not None  # noqa: S101  # plain headers tell the size
-        assert header.height is not None  # noqa: S101
+        assert header.height is not None  # noqa: S101  # likewise
         size = (header.width, header.height)
         return Row(image, size if target.by_size else (), len(image), size)
     pixels, size = _decode(image, header, target)
@@ -193,7 +193,7 @@ def _decode_jpeg(
     image: bytes, header: ImageHeader, orientation: int, target: Target
 ) -> tuple[Pixels, tuple[int, int]]:
     assert header.width is not None  # noqa: S101  # plain headers tell the size
-    assert header.height is not None  # noqa: S101
+    assert header.height is not None  # noqa: S101  # likewise
     turned = orientation in _TURNED
     size = (header.height, header.width) if turned else (header.width, header.height)
     wanted = _wanted_size(size, target)
@@ -247,7 +247,7 @@ def _rgb(image: Image.Image) -> Pixels:
         if image.mode == "I":
             wide = wide.clip(0, 65535)
         # The upper byte, as libpng and TensorFlow do it; an "I" may hold 8 bits as well.
-        small = image.mode == "I" and wide.max(initial=0) <= 255  # noqa: PLR2004
+        small = image.mode == "I" and wide.max(initial=0) <= 255  # noqa: PLR2004  # 8 bits
         gray = (wide if small else wide >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, None], 3, axis=2)
     if image.mode in {"LAB", "HSV"}:

@@ -68,7 +68,7 @@ def _jpeg(value: bytes) -> ImageHeader:
             return ImageHeader("JPEG", width, height, None, plain=False)
         marker = value[position + 1]
         if marker == 0xFF or marker in _STANDALONE:  # noqa: PLR2004  # fill bytes and markers without length
-            position += 1 if marker == 0xFF else 2  # noqa: PLR2004
+            position += 1 if marker == 0xFF else 2  # noqa: PLR2004  # the marker itself
             continue
         if marker == _SOS:
             whole = value.rfind(_EOI, -_TAIL_BYTES) > 0
@@ -138,10 +138,10 @@ def _webp(value: bytes) -> ImageHeader | None:
     if kind == b"VP8X" and len(value) >= 30:  # noqa: PLR2004  # header and canvas size
         width = 1 + int.from_bytes(value[24:27], "little")
         height = 1 + int.from_bytes(value[27:30], "little")
-    elif kind == b"VP8L" and len(value) >= 25:  # noqa: PLR2004
+    elif kind == b"VP8L" and len(value) >= 25:  # noqa: PLR2004  # header and size
         bits = int.from_bytes(value[21:25], "little")
         width, height = 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
-    elif kind == b"VP8 " and len(value) >= 30:  # noqa: PLR2004
+    elif kind == b"VP8 " and len(value) >= 30:  # noqa: PLR2004  # header, start code, size
         width, height = (size & 0x3FFF for size in struct.unpack_from("<HH", value, 26))
     return ImageHeader("WEBP", width, height, None, plain=False)
 

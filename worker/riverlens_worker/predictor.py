@@ -106,7 +106,7 @@ class Predictor:
         if attempt == 1 or attempt % 10 == 0:
             logger.warning("Predict on %s failed, trying again: %s", self._model.endpoint.server, verdict.why)
         # Not for secrets: jitter keeps several workers from asking a returning server all at once.
-        await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311
+        await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311  # jitter
 
     async def _cut(self, piece: _Piece, verdict: Verdict) -> list[_Piece]:
         """What is left to ask after a refusal; a frame refused twice alone is dead-lettered."""

@@ -162,7 +162,7 @@ class Sender:
                 if attempt % 10 == 1:
                     logger.warning("Kafka does not take events yet: %r", error)
                 # Not for secrets: jitter against many workers coming back at once.
-                await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311
+                await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311  # jitter
                 continue
             break
         for number, outgoing in self._outbox.waiting():

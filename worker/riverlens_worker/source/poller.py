@@ -85,7 +85,7 @@ class Poller:
                 self._state.metrics.poll_errors.inc()
                 logger.warning("reading from Kafka failed and is tried again: %r", error)
                 # Not for secrets: jitter against many workers asking at once.
-                await asyncio.sleep(self._backoff.delay_s(failures, random.random()))  # noqa: S311
+                await asyncio.sleep(self._backoff.delay_s(failures, random.random()))  # noqa: S311  # jitter
 
     async def _poll_or_isolate(self) -> None:
         try:
