@@ -113,12 +113,12 @@ class Predictor:
         frames = piece.frames
         if verdict.action is Action.STOP:
             raise ModelError(f"the model server at {self._model.endpoint.server} refuses: {verdict.why}")
-        if verdict.action is Action.SPLIT:
+        if verdict.action is Action.SPLIT and len(frames) > 1:
+            # One frame too large by itself teaches nothing: a limit of 1 for all would stay for good.
             limit = max(1, min(verdict.max_rows or len(frames) // 2, len(frames) - 1))
             self._ports.learn_limit(limit)
             logger.info("calls hold at most %d frames from now on: %s", limit, verdict.why)
-            if len(frames) > 1:
-                return [_Piece(frames[k : k + limit]) for k in range(0, len(frames), limit)]
+            return [_Piece(frames[k : k + limit]) for k in range(0, len(frames), limit)]
         if len(frames) > 1:
             half = len(frames) // 2
             return [_Piece(frames[:half]), _Piece(frames[half:])]
