@@ -93,9 +93,10 @@ class Pipeline:
         stop = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            if work.done():
+                await work
+            else:
                 await self._drain(work)
-            await work
         finally:
             stop.cancel()
             work.cancel()
