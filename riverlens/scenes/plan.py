@@ -63,10 +63,10 @@ class Plan:
 def roll_plan(dice: Dice, width: int, height: int) -> Plan:
     """A street nobody has seen before."""
     horizon = height * dice.between(0.24, 0.36)
-    walls = horizon + height * dice.between(0.09, 0.15)
+    walls = horizon + height * dice.between(0.13, 0.19)
     far_kerb = walls + height * dice.between(0.05, 0.09)
-    near_kerb = height * dice.between(0.76, 0.9)
-    per_m_near = height * dice.between(0.12, 0.2)
+    near_kerb = height * dice.between(0.78, 0.9)
+    per_m_near = height * dice.between(0.14, 0.2)
     return Plan(
         width=width,
         height=height,

@@ -34,7 +34,7 @@ def giou(found: Any, wanted: Any, weight: Any) -> Any:
     area = (wanted[..., 0] + wanted[..., 2]) * (wanted[..., 1] + wanted[..., 3])
     ours = (found[..., 0] + found[..., 2]) * (found[..., 1] + found[..., 3])
     low, high = tf.minimum(found, wanted), tf.maximum(found, wanted)
-    both = (low[..., 0] + low[..., 2]) * (low[..., 1] + low[..., 3])
+    both = tf.nn.relu(low[..., 0] + low[..., 2]) * tf.nn.relu(low[..., 1] + low[..., 3])
     hull = (high[..., 0] + high[..., 2]) * (high[..., 1] + high[..., 3])
     union = area + ours - both
     score = both / tf.maximum(union, 1e-6) - (hull - union) / tf.maximum(hull, 1e-6)

@@ -53,7 +53,7 @@ def init(seed: int) -> Weights:
         weights[f"{name}/mean"] = tf.Variable(tf.zeros(out), trainable=False, name=f"{name}_mean")
         weights[f"{name}/variance"] = tf.Variable(tf.ones(out), trainable=False, name=f"{name}_variance")
     width = 48
-    for head, out, bias in (("heat", CLASSES, -3.0), ("ltrb", 4, 0.0)):
+    for head, out, bias in (("heat", CLASSES, -3.0), ("box", 4, 0.0)):
         kernel = rng.normal(0, np.sqrt(1 / width), (1, 1, width, out)).astype(np.float32)
         weights[f"{head}/kernel"] = tf.Variable(kernel, name=f"{head}_kernel")
         weights[f"{head}/bias"] = tf.Variable(tf.fill([out], bias), name=f"{head}_bias")
@@ -71,7 +71,17 @@ def _forward(x: Any, conv: Callable[[str, Any], Any], heads: Callable[[str, Any]
     coarse = tf.nn.relu(conv("join", residual(coarse, "res32")))
     wide = tf.repeat(tf.repeat(coarse, 4, axis=1), 4, axis=2)
     x = tf.nn.relu(conv("mix", fine + wide))
-    return heads("heat", x), tf.exp(tf.clip_by_value(heads("ltrb", x), -4.0, 3.5))
+    return heads("heat", x), _distances(heads("box", x))
+
+
+def _distances(box: Any) -> Any:
+    """Centre and size, which can be learnt freely, as distances from the cell's middle.
+
+    They may be negative: a person far away is narrower than a cell, and may lie beside its middle.
+    """
+    centre = box[..., :2]
+    half = tf.exp(tf.clip_by_value(box[..., 2:], -4.0, 3.5))
+    return tf.concat([half - centre, half + centre], axis=-1)
 
 
 def train_forward(weights: Weights, images: Any) -> tuple[Any, Any]:
@@ -82,7 +92,8 @@ def train_forward(weights: Weights, images: Any) -> tuple[Any, Any]:
         images: float32 [N, 256, 256, 3], 0 to 255.
 
     Returns:
-        Heat logits [N, 32, 32, 3]; distances left, top, right, bottom in cells [N, 32, 32, 4], positive.
+        Heat logits [N, 32, 32, 3]; distances left, top, right, bottom from
+        the cell's middle, in cells [N, 32, 32, 4].
     """
 
     def conv(name: str, x: Any) -> Any:
@@ -114,7 +125,7 @@ def folded(weights: Weights) -> dict[str, np.ndarray]:
         factor = gamma / np.sqrt(variance + _EPSILON)
         plain[f"{name}/kernel"] = (kernel * factor).astype(np.float32)
         plain[f"{name}/bias"] = (beta - mean * factor).astype(np.float32)
-    for head in ("heat", "ltrb"):
+    for head in ("heat", "box"):
         for part in ("kernel", "bias"):
             plain[f"{head}/{part}"] = weights[f"{head}/{part}"].numpy()
     return plain

@@ -25,16 +25,15 @@ from riverlens_serving.street.export import export
 from riverlens_serving.street.losses import focal, giou
 from riverlens_serving.street.network import folded, init, parameters, plain_forward, train_forward
 from riverlens_serving.street.score import Found, mean_average_precision, recall_precision
-from riverlens_serving.street.targets import targets
+from riverlens_serving.street.targets import cropped, targets
 
 _SEED = 20_260
 _BATCH = 16
 _PEAK_RATE = 3e-3
 _DECAY = 1e-4
 _BOX_WEIGHT = 2.0
-_MOMENTS = 16
-
-Arrays = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+_MOMENTS = 8
+_WHOLE = 0.3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="version folder to write")
     parser.add_argument("--scenes", type=int, default=4000, help="scenes to learn from")
-    parser.add_argument("--epochs", type=int, default=11)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--held-out", type=int, default=400, help="scenes to be judged by")
     options = parser.parse_args(argv)
     started_s = time.monotonic()
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _say(started_s, f"drew {len(samples)} scenes of {len(names)} streets")
     weights = init(_SEED)
     _say(started_s, f"{parameters(weights)} parameters")
-    _train(weights, _arrays(samples), options.epochs, started_s)
+    _train(weights, samples, options.epochs, started_s)
     plain = folded(weights)
     found, truths = judge(plain, held_out(options.held_out))
     score = mean_average_precision(found, truths)
@@ -78,17 +77,17 @@ def judge(plain: Mapping[str, Any], samples: Sequence[Sample]) -> tuple[list[Fou
     return found, [sample.objects for sample in samples]
 
 
-def _arrays(samples: Sequence[Sample]) -> Arrays:
+def _small(samples: Sequence[Sample]) -> NDArray[np.uint8]:
     small = np.empty((len(samples), 256, 256, 3), np.uint8)
     for index, sample in enumerate(samples):
         small[index] = np.clip(np.round(resize(sample.pixels()[None]).numpy()[0]), 0, 255)
-    heat, ltrb, near = zip(*(targets(sample.objects) for sample in samples), strict=True)
-    return small, np.stack(heat), np.stack(ltrb), np.stack(near)
+    return small
 
 
-def _train(weights: dict[str, Any], arrays: Arrays, epochs: int, started_s: float) -> None:
+def _train(weights: dict[str, Any], samples: Sequence[Sample], epochs: int, started_s: float) -> None:
+    small = _small(samples)
     learnt = [value for value in weights.values() if value.trainable]
-    steps = epochs * (len(arrays[0]) // _BATCH)
+    steps = epochs * (len(samples) // _BATCH)
     rate = tf.keras.optimizers.schedules.CosineDecay(
         _PEAK_RATE / 20, steps, alpha=0.01, warmup_target=_PEAK_RATE, warmup_steps=max(1, steps // 20)
     )
@@ -97,9 +96,10 @@ def _train(weights: dict[str, Any], arrays: Arrays, epochs: int, started_s: floa
     optimizer.build(learnt)
 
     @tf.function  # type: ignore[untyped-decorator]  # no types
-    def step(images: Any, heat: Any, ltrb: Any, near: Any) -> tuple[Any, Any]:
+    def step(images: Any, windows: Any, heat: Any, ltrb: Any, near: Any) -> tuple[Any, Any]:
+        zoomed = tf.image.crop_and_resize(images, windows, tf.range(_BATCH), (256, 256))
         with tf.GradientTape() as tape:
-            logits, found = train_forward(weights, _jitter(images))
+            logits, found = train_forward(weights, _jitter(zoomed))
             heat_loss, box_loss = focal(logits, heat), giou(found, ltrb, near)
             loss = heat_loss + _BOX_WEIGHT * box_loss
         optimizer.apply_gradients(zip(tape.gradient(loss, learnt), learnt, strict=True))
@@ -107,21 +107,38 @@ def _train(weights: dict[str, Any], arrays: Arrays, epochs: int, started_s: floa
 
     rng = np.random.default_rng(_SEED)
     for epoch in range(1, epochs + 1):
-        losses = [[float(part) for part in step(*batch)] for batch in _batches(arrays, rng)]
+        losses = [[float(part) for part in step(*batch)] for batch in _batches(small, samples, rng)]
         heat_loss, box_loss = np.mean(losses, axis=0)
         _say(started_s, f"epoch {epoch}/{epochs}: heat {heat_loss:.3f}, boxes {box_loss:.3f}")
 
 
-def _batches(arrays: Arrays, rng: np.random.Generator) -> Iterator[tuple[NDArray[Any], ...]]:
-    order = rng.permutation(len(arrays[0]))
+def _batches(
+    small: NDArray[np.uint8], samples: Sequence[Sample], rng: np.random.Generator
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Shuffled batches: half of the pictures mirrored, most seen through a window of their own."""
+    order = rng.permutation(len(small))
     for start in range(0, len(order) - _BATCH + 1, _BATCH):
         chosen = order[start : start + _BATCH]
-        images, heat, ltrb, near = (part[chosen] for part in arrays)
+        windows = [_window(rng) for _ in chosen]
+        objects = [cropped(samples[k].objects, window) for k, window in zip(chosen, windows, strict=True)]
+        heat, ltrb, near = (np.stack(part) for part in zip(*map(targets, objects), strict=True))
+        # crop_and_resize mirrors where a window's right edge comes first.
         mirrored = rng.random(_BATCH) < 0.5  # noqa: PLR2004  # half of them
-        for part in (images, heat, ltrb, near):
+        for part in (heat, ltrb, near):
             part[mirrored] = part[mirrored][:, :, ::-1]
         ltrb[mirrored] = ltrb[mirrored][..., [2, 1, 0, 3]]
-        yield images, heat, ltrb, near
+        edges = [
+            (y1, x2, y2, x1) if m else (y1, x1, y2, x2)
+            for (x1, y1, x2, y2), m in zip(windows, mirrored, strict=True)
+        ]
+        yield small[chosen].astype(np.float32), np.array(edges, np.float32), heat, ltrb, near
+
+
+def _window(rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """(x1, y1, x2, y2): the whole picture, or a part of at least three quarters of each side."""
+    wide, high = (1.0, 1.0) if rng.random() < _WHOLE else rng.uniform(0.75, 1.0, 2)
+    left, top = rng.uniform(0, 1 - wide), rng.uniform(0, 1 - high)
+    return float(left), float(top), float(left + wide), float(top + high)
 
 
 def _jitter(images: Any) -> Any:
