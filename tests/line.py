@@ -6,9 +6,11 @@ import asyncio
 import socket
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.request import urlopen
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -19,6 +21,7 @@ from riverlens.broker import EmbeddedBroker
 from riverlens.demo.models import demo_model
 from riverlens.kafka import KafkaSettings
 from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
+from tests.prometheus_server import wait_until
 
 _STOP_WITHIN_S = 30.0
 
@@ -108,6 +111,20 @@ class Line:
         sources = [f"--source=camera-{number + 1}={picture}" for number in range(cameras)]
         kafka = ["--bootstrap-servers", self.broker.bootstrap_servers]
         self._start(name, "producer", "run", *kafka, *sources, "--loop", "--progress=off", *flags)
+
+    def wait_ready(self) -> None:
+        """Block until the first worker is ready, or fail with the log of a part that has ended."""
+
+        def ready() -> bool:
+            for name, process in self._parts.items():
+                assert process.poll() is None, f"{name} ended:\n{self.log(name)[-2000:]}"
+            try:
+                with urlopen(f"http://{self.admin}/readyz", timeout=2) as reply:
+                    return bool(reply.status == HTTPStatus.OK)
+            except OSError:
+                return False  # it does not listen yet, or says that it is not ready
+
+        wait_until(ready, "a worker that is ready")
 
     def stop(self, name: str) -> None:
         """SIGTERM, then wait until the part has ended."""

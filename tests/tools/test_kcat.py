@@ -23,6 +23,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     with Line(tmp_path_factory.mktemp("line")) as running:
         running.start_server()
         running.start_worker("worker", admin_port=running.admin_port)
+        running.wait_ready()
         yield running
 
 
