@@ -23,6 +23,7 @@ _COMMANDS = (
     _Command(("worker", "run"), "riverlens_worker.run", "frames -> batches -> Predict -> events"),
     _Command(("producer", "run"), "riverlens_producer.run", "videos, images, synthetic cameras -> Kafka"),
     _Command(("serving", "run"), "riverlens_serving.run", "the embedded model server"),
+    _Command(("serving", "export"), "riverlens_serving.export.run", "a trained model -> a version to serve"),
     _Command(("serving", "inspect"), "riverlens_serving.inspect", "signatures of a SavedModel"),
     _Command(("topics",), "riverlens.topics", "create the topics, or say how they differ"),
     _Command(("broker",), "riverlens.broker.run", "Apache Kafka on this machine, for trying things out"),

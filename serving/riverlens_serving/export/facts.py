@@ -1,0 +1,135 @@
+"""What `riverlens_info` says of a model, and what can be told from its signature. Pure.
+
+Keys: `kind` (detection, classification, arrays), `labels` (id -> name), `input_size` ([height, width]),
+`colour`, `range` ([low, high]), `resize`, `boxes`; and `mean`, `std` where the caller has to apply them. They
+describe the served signature: what whoever calls it has to send. A key is left out where nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from riverlens.errors import SettingsError
+from riverlens_serving.export.plan import ExportPlan, Front
+
+INFO_SIGNATURE = "riverlens_info"
+DEFAULT_SIGNATURE = "serving_default"
+DETECTION_OUTPUTS = frozenset({"detection_boxes", "detection_classes", "detection_scores"})
+
+_CHANNELS = 3
+_IMAGE_RANK = 4
+_TABLE_RANK = 2
+
+
+class Tensor(NamedTuple):
+    """A tensor of a signature: TensorFlow's dtype name, and its shape (None: unknown rank or size)."""
+
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    def text(self) -> str:
+        """For a person: `float32 [?,224,224,3]`."""
+        if self.shape is None:
+            return f"{self.dtype} of any shape"
+        return f"{self.dtype} [{','.join('?' if size is None else str(size) for size in self.shape)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """An input that takes decoded images.
+
+    Attributes:
+        rows: the fixed number of images a call, or None.
+        height, width: fixed size in pixels, or None where any goes.
+        planar: channels come first, [N,3,H,W].
+    """
+
+    dtype: str
+    rows: int | None
+    height: int | None
+    width: int | None
+    planar: bool
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width where both are fixed."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+
+def image_input(tensor: Tensor) -> ImageInput | None:
+    """How images are laid out in `tensor`; None where it takes none. A rank that is unknown is [N,H,W,3]."""
+    if tensor.dtype in {"string", "bool"}:
+        return None
+    if tensor.shape is None:
+        return ImageInput(tensor.dtype, None, None, None, planar=False)
+    if len(tensor.shape) != _IMAGE_RANK:
+        return None
+    rows, second, third, last = tensor.shape
+    if last == _CHANNELS or (last is None and second != _CHANNELS):
+        return ImageInput(tensor.dtype, rows, second, third, planar=False)
+    if second == _CHANNELS:
+        return ImageInput(tensor.dtype, rows, third, last, planar=True)
+    return None
+
+
+def kind_of(outputs: Mapping[str, Tensor], *, has_labels: bool) -> str:
+    """What the outputs are: a detector by its names, a classifier by one [N,K] where classes have names."""
+    if outputs.keys() >= DETECTION_OUTPUTS:
+        return "detection"
+    if len(outputs) == 1 and has_labels:
+        (only,) = outputs.values()
+        if only.shape is not None and len(only.shape) == _TABLE_RANK and only.dtype.startswith("float"):
+            return "classification"
+    return "arrays"
+
+
+def facts(plan: ExportPlan, image: ImageInput | None, outputs: Mapping[str, Tensor]) -> dict[str, object]:
+    """The JSON of `riverlens_info`. `image` is the model's own input, None where that takes strings."""
+    pixels, told = plan.pixels, plan.told
+    kind = told.kind or kind_of(outputs, has_labels=bool(told.labels))
+    said: dict[str, object | None] = {
+        "kind": kind,
+        "labels": {str(number): name for number, name in sorted(told.labels.items())} or None,
+        "input_size": _list(pixels.size or (image.size if image else None)),
+        "boxes": (told.boxes or "normalised_yxyx") if kind == "detection" else None,
+    }
+    if plan.front is not None:
+        # The graph does the rest: a caller sends what cameras give.
+        bounds = {Front.UINT8: [0, 255], Front.FLOAT32: [0, 1], Front.ENCODED: None}[plan.front]
+        said |= {"colour": "rgb", "range": bounds, "resize": "stretch"}
+    else:
+        bytes_in = image is not None and image.dtype == "uint8"
+        said |= {
+            "colour": pixels.colour or "rgb",
+            "range": _list(pixels.value_range or ((0, 255) if bytes_in else None)),
+            "resize": told.resize or "stretch",
+            "mean": _list(pixels.mean),
+            "std": _list(pixels.std),
+        }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _list(values: Sequence[float] | None) -> list[float] | None:
+    """JSON's form; whole numbers as such."""
+    return [int(value) if value == int(value) else value for value in values] if values else None
+
+
+def choose_signature(wanted: str | None, names: Sequence[str]) -> str:
+    """The signature that is meant: `wanted`, else `serving_default`, else the only one.
+
+    Raises:
+        SettingsError: it is absent, or several could be meant.
+    """
+    usable = [name for name in names if not name.startswith("__") and name != INFO_SIGNATURE]
+    listed = ", ".join(sorted(usable)) or "none"
+    if wanted is not None:
+        if wanted not in usable:
+            raise SettingsError(f"--signature: the model has no signature {wanted!r}; it has {listed}")
+        return wanted
+    if DEFAULT_SIGNATURE in usable:
+        return DEFAULT_SIGNATURE
+    if len(usable) == 1:
+        return usable[0]
+    raise SettingsError(f"the model has {listed} for signatures; name one with --signature")

@@ -1,0 +1,72 @@
+"""Version folders: the next number, and writing beside the versions so that a rename brings one in whole."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from riverlens.errors import SettingsError
+from riverlens_serving.versions import parse_version
+
+
+def free_version(model: Path, wanted: int | None) -> int:
+    """`wanted`, which must not be there yet, or one above the highest version in the folder `model`.
+
+    Raises:
+        SettingsError: the version is there, or `model` is no folder.
+    """
+    if model.exists() and not model.is_dir():
+        raise SettingsError(f"{model}: a file; the folder of the model's versions is needed")
+    children = [child.name for child in model.iterdir()] if model.is_dir() else []
+    taken = {number for name in children if (number := parse_version(name)) is not None}
+    if wanted is None:
+        return max(taken, default=0) + 1
+    if wanted in taken:
+        raise SettingsError(
+            f"--version: {model / str(wanted)} is there already, and a server never loads a version again;"
+            f" the next free one is {max(taken) + 1}"
+        )
+    return wanted
+
+
+@contextmanager
+def beside(model: Path) -> Iterator[Path]:
+    """A scratch folder in `model`, on the same file system, which model servers do not look at.
+
+    Raises:
+        SettingsError: the folder cannot be written.
+    """
+    try:
+        model.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=model))
+    except OSError as error:
+        raise SettingsError(f"{model}: cannot be written: {error.strerror}") from None
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def publish(written: Path, target: Path) -> None:
+    """Rename `written` to the version folder `target`.
+
+    Raises:
+        SettingsError: somebody else has made that version meanwhile.
+    """
+    for empty in (written / "assets", written / "variables"):
+        # Constants need no files; an empty folder would be lost in git, so no version has one.
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+    written.chmod(0o755)
+    try:
+        written.rename(target)
+    except OSError as error:
+        raise SettingsError(f"{target}: cannot be put in place: {error.strerror}") from None
+
+
+def size_bytes(folder: Path) -> int:
+    """Of all files within."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

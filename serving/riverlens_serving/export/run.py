@@ -1,0 +1,52 @@
+"""`riverlens serving export SOURCE MODEL`: a trained model becomes MODEL/<version>, whole or not at all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from riverlens_serving.export.flags import parse
+from riverlens_serving.export.folder import beside, free_version, publish, size_bytes
+from riverlens_serving.export.plan import ExportPlan
+from riverlens_serving.export.sources import recognise
+from riverlens_serving.inspect import describe
+from riverlens_serving.run import import_tensorflow
+
+
+class Exported(NamedTuple):
+    """A finished version.
+
+    Attributes:
+        notes: a line each of what was checked and written.
+    """
+
+    folder: Path
+    notes: tuple[str, ...]
+
+
+def main(argv: list[str], prog: str) -> int:
+    """Export; print the version's folder, its signatures and what was checked."""
+    exported = export(parse(argv, prog))
+    for line in (str(exported.folder), *describe(exported.folder), *exported.notes):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def export(plan: ExportPlan) -> Exported:
+    """Write the version beside the others, run each signature as a model server would, rename.
+
+    Raises:
+        RiverlensError: the source, a flag or the model is not right; no version appears.
+    """
+    source = recognise(plan.source, plan.checkpoint)
+    version = free_version(plan.model, plan.version)
+    import_tensorflow()
+    from riverlens_serving.export.build import build  # noqa: PLC0415  # imports TensorFlow
+
+    target = plan.model / str(version)
+    with beside(plan.model) as scratch:
+        written, notes = build(source, plan, scratch)
+        size = size_bytes(written)
+        publish(written, target)
+    return Exported(target, (*notes, f"written: version {version}, {size / 1e6:.1f} MB"))
