@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from riverlens.frame import Frame
+from riverlens.signature import InputKind
 from riverlens_worker.decoding import Target
 from riverlens_worker.messages import DecodedFrame, LeasedFrame
 from riverlens_worker.offsets import PartitionLease
-from riverlens_worker.signature import InputKind
 
 
 def examples(count: int = 100) -> settings:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from riverlens import labels
 from riverlens.errors import SettingsError
 from riverlens.kafka import KafkaSettings
 from riverlens.settings import load
-from riverlens_worker import labels
 from riverlens_worker.settings import WorkerSettings
 
 SECRET = "hunter2-lobby"  # noqa: S105  # nobody's

@@ -22,7 +22,7 @@ PACKAGES = {
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
 
-# The worker decides in pure modules. Labels are data files with a look-up; settings are values.
+# The worker decides in pure modules. Settings are values.
 PURE = frozenset(
     {
         "admission",
@@ -33,13 +33,11 @@ PURE = frozenset(
         "device",
         "errors",
         "image_header",
-        "labels",
         "leases",
         "messages",
         "offsets",
         "ordering",
         "settings",
-        "signature",
     }
 )
 # Shells by the one outside resource that they touch: modules of one group are one shell in several files.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from riverlens.dead_letter import Reason
+from riverlens.signature import InputKind, Layout, OutputKind
 from riverlens_worker.decoding import Row, Target, UndecodableError, is_quick, to_row
-from riverlens_worker.signature import InputKind, Layout, OutputKind
 from tests.worker_parts import ENCODED, FIXED, FREE, TARGETS, encode, scene, target
 
 WIDE = scene(96, 64)

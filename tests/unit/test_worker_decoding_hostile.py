@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from riverlens.dead_letter import Reason
+from riverlens.signature import InputKind
 from riverlens_worker.decoding import Row, Target, UndecodableError, to_row
-from riverlens_worker.signature import InputKind
 from tests import image_bombs
 from tests.worker_parts import ENCODED, FREE, TARGETS, encode, examples, scene, target
 

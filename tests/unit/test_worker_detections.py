@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from riverlens.event import Detection
-from riverlens_worker import labels
-from riverlens_worker.detections import MisshapenReplyError, Reading, read_answers
+from riverlens.signature import InputKind, Layout, OutputKind
+from riverlens_worker.detections import MisshapenReplyError, Reading, name_of, read_answers
 from riverlens_worker.messages import Answer
-from riverlens_worker.signature import InputKind, Layout, OutputKind
 from tests.worker_parts import examples
 
 NAMES = {1: "person", 3: "car"}
@@ -191,11 +190,6 @@ def test_other_outputs_are_nested_lists_that_json_holds(array: Array, first: obj
     assert all(orjson.dumps(answer.outputs) for answer in answers)
 
 
-def test_labels_are_read_by_line_and_never_guessed() -> None:
-    """Line k names class k; empty lines and `???` name nothing, and an unknown id is named by its number."""
-    names = labels.parse("???\nperson\n\n  car \n")
-    assert names == {1: "person", 3: "car"}
-    assert [labels.name_of(names, k) for k in (0, 1, 2, 99)] == ["class-0", "person", "class-2", "class-99"]
-    coco = labels.read("coco")
-    assert (coco[1], coco[3], coco[90]) == ("person", "car", "toothbrush")
-    assert 12 not in coco
+def test_labels_are_never_guessed() -> None:
+    """An id that no label map names is named by its number."""
+    assert [name_of(NAMES, k) for k in (0, 1, 2, 99)] == ["class-0", "person", "class-2", "class-99"]

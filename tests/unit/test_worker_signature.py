@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from riverlens_worker.errors import LayoutError
-from riverlens_worker.signature import (
+from riverlens.signature import (
     INFO_SIGNATURE,
     InputKind,
     Layout,
+    LayoutError,
     OutputKind,
     SignatureSpec,
     TensorSpec,

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from riverlens.dead_letter import Reason
+from riverlens.signature import InputKind, Layout
 from riverlens_worker.image_header import ImageHeader, read_header
-from riverlens_worker.signature import InputKind, Layout
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow loads a pixel
 # What is odd about somebody's image is no news on the worker's standard error.

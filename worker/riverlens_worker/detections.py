@@ -13,11 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverlens.event import Classification, Detection
-from riverlens_worker.labels import name_of
+from riverlens.signature import Layout, OutputKind
 from riverlens_worker.messages import Answer
-from riverlens_worker.signature import Layout, OutputKind
 
 Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def name_of(names: Mapping[int, str], class_id: int) -> str:
+    """The class's name, else `class-<id>`: never a guess."""
+    return names.get(class_id) or f"class-{class_id}"
 
 
 class MisshapenReplyError(Exception):

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from riverlens.signature import SignatureSpec
 from riverlens_worker._stubs import (
     GetModelMetadataRequest,
     GetModelMetadataResponse,
@@ -21,7 +22,6 @@ from riverlens_worker._stubs import (
     SignatureDefMap,
 )
 from riverlens_worker.errors import ModelError
-from riverlens_worker.signature import SignatureSpec
 from riverlens_worker.tensors import read_signatures
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """What can go wrong with a model server, and the one function that says what to do about it. Pure.
 
     RiverlensError
-    +-- LayoutError       this model cannot be fed or read; names the setting that helps
+    +-- LayoutError       (riverlens.signature) this model cannot be fed or read; names the setting
     +-- ModelError        the model server refuses for good: a wrong name, signature or request
     +-- PublishError      Kafka refuses the topic for good
 
@@ -16,10 +16,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from riverlens.errors import RiverlensError
-
-
-class LayoutError(RiverlensError):
-    """The model's signature is not one that riverlens can feed or read."""
 
 
 class ModelError(RiverlensError):

@@ -15,21 +15,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import simplejpeg
 
-from riverlens_worker import labels
-from riverlens_worker.decoding import Target
-from riverlens_worker.detections import MisshapenReplyError, Reading, read_answers
-from riverlens_worker.endpoints import CallFailedError, Endpoint
-from riverlens_worker.errors import Action, LayoutError, ModelError, decide
-from riverlens_worker.settings import WorkerSettings
-from riverlens_worker.signature import (
+from riverlens import labels
+from riverlens.signature import (
     INFO_SIGNATURE,
     InputKind,
     Layout,
+    LayoutError,
     ModelInfo,
     OutputKind,
     SignatureSpec,
     choose,
 )
+from riverlens_worker.decoding import Target
+from riverlens_worker.detections import MisshapenReplyError, Reading, read_answers
+from riverlens_worker.endpoints import CallFailedError, Endpoint
+from riverlens_worker.errors import Action, ModelError, decide
+from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.tensors import Rows, info_request, predict_request, read_info, read_reply
 
 logger = logging.getLogger(__name__)

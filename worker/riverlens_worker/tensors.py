@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from riverlens.signature import INFO_SIGNATURE, Layout, ModelInfo, SignatureSpec, TensorSpec
 from riverlens_worker._stubs import PredictRequest, TensorProto, types_pb2
-from riverlens_worker.signature import INFO_SIGNATURE, Layout, ModelInfo, SignatureSpec, TensorSpec
 
 _DTYPES = {
     types_pb2.DT_FLOAT: ("float32", "float_val"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from riverlens_worker.errors import LayoutError
+from riverlens.errors import RiverlensError
 
 INFO_SIGNATURE = "riverlens_info"
 DEFAULT_SIGNATURE = "serving_default"
@@ -24,6 +24,10 @@ _BOXES, _SCORES, _CLASSES, _COUNT = (
     "detection_classes",
     "num_detections",
 )
+
+
+class LayoutError(RiverlensError):
+    """This model cannot be fed or read as it is; names the setting that helps."""
 
 
 @dataclass(frozen=True, slots=True)
