@@ -1,4 +1,4 @@
-"""`riverlens serving inspect PATH`: what a SavedModel serves, told without running it."""
+"""`riverlens serving inspect PATH`: what a SavedModel serves, and whether its rows may share a call."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ _PROTO = "saved_model.pb"
 
 
 def main(argv: list[str], prog: str) -> int:
-    """Print each signature's inputs and outputs: alias, dtype, shape (`?` where free), tensor name."""
-    parser = argparse.ArgumentParser(prog=prog, description="signatures of a SavedModel")
+    """Print each signature's inputs and outputs: alias, dtype, shape (`?` where free), tensor name.
+
+    Then run them: several rows in one call must answer as single calls do.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description="signatures of a SavedModel, and how it batches")
     parser.add_argument(
         "path", type=Path, help="a version folder, or the folder that holds the numbered ones"
     )
-    folder = version_folder(parser.parse_args(argv).path)
+    parser.add_argument("--no-run", action="store_true", help="only read the file")
+    given = parser.parse_args(argv)
+    folder = version_folder(given.path)
     import_tensorflow()
     sys.stdout.write(f"{folder}\n")
     for line in describe(folder):
         sys.stdout.write(f"{line}\n")
+    if not given.no_run:
+        from riverlens_serving.row_check import compare_rows  # noqa: PLC0415  # imports TensorFlow
+
+        for line in compare_rows(folder):
+            sys.stdout.write(f"rows: {line}\n")
     return 0
 
 
