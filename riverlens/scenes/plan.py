@@ -53,8 +53,8 @@ class Plan:
         return self.far_kerb + margin + share * (self.near_kerb - self.far_kerb - margin)
 
     def walk_y(self, share: float) -> float:
-        """A row of the far pavement (below 0.55) or of the near one."""
-        split = 0.55
+        """A row of the far pavement (below 0.4) or of the near one."""
+        split = 0.4
         if share < split:
             return self.walls + 2 + share / split * (self.far_kerb - self.walls - 3)
         return self.near_kerb + (share - split) / (1 - split) * (self.height * 0.99 - self.near_kerb)
@@ -62,11 +62,11 @@ class Plan:
 
 def roll_plan(dice: Dice, width: int, height: int) -> Plan:
     """A street nobody has seen before."""
-    horizon = height * dice.between(0.24, 0.36)
-    walls = horizon + height * dice.between(0.13, 0.19)
-    far_kerb = walls + height * dice.between(0.05, 0.09)
-    near_kerb = height * dice.between(0.78, 0.9)
-    per_m_near = height * dice.between(0.14, 0.2)
+    horizon = height * dice.between(0.2, 0.31)
+    walls = horizon + height * dice.between(0.2, 0.26)
+    far_kerb = walls + height * dice.between(0.06, 0.1)
+    near_kerb = height * dice.between(0.8, 0.9)
+    per_m_near = height * dice.between(0.15, 0.21)
     return Plan(
         width=width,
         height=height,
