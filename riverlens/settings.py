@@ -159,6 +159,10 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=36, width=110)
 
+    def _expand_help(self, action: argparse.Action) -> str:
+        # The text of an optional setting says what "unset" means.
+        return super()._expand_help(action).removesuffix("(default: None)").rstrip()
+
 
 def _read_toml(cls: type[Settings], path: Path) -> dict[str, Any]:
     try:
