@@ -31,8 +31,8 @@ class Put:
 @asynccontextmanager
 async def producer(kafka: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """An idempotent producer that takes records as large as the broker does."""
-    settings = {"acks": "all", "enable_idempotence": True, "max_request_size": MOST_BYTES, **options}
-    async with AIOKafkaProducer(**kafka.client_options(), **settings) as running:
+    ours = {"acks": "all", "enable_idempotence": True, "max_request_size": MOST_BYTES}
+    async with AIOKafkaProducer(**{**kafka.client_options(), **ours, **options}) as running:
         yield running
 
 

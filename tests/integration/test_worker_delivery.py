@@ -96,7 +96,7 @@ async def test_a_worker_stops_in_time_without_its_model_server(
             assert await worker.stop() == 0
             assert time.monotonic() - asked_s < DRAIN_S
         finally:
-            own.process.send_signal(signal.SIGCONT)
+            own.process.kill()
     assert not (await take_account(kafka, topic_set)).letters
     await workers(topic_set)
     (await settled(kafka, topic_set, 100)).check()

@@ -160,6 +160,6 @@ async def test_a_second_signal_ends_at_once(
             async with asyncio.timeout(3.5):
                 assert await worker.ended() == 0
         finally:
-            own.process.send_signal(signal.SIGCONT)
+            own.process.kill()
     await workers(topic_set)
     (await settled(kafka, topic_set, 1)).check()
