@@ -210,4 +210,4 @@ class _Demo:
 
     def _tell(self, line: str) -> None:
         passed_s = time.monotonic() - self._started_s
-        self._console.print(f"{passed_s:5.1f} s  {line}", markup=False)
+        self._console.print(f"{passed_s:5.1f} s  {line}", markup=False, soft_wrap=True)
