@@ -115,6 +115,12 @@ class Observer:
             self.seen.add(read_event(record.value, record.headers), record.timestamp, now_s)
         return len(records)
 
+    async def read_to_end(self) -> None:
+        """Read everything that is on the topic now."""
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        while [place for place, end in ends.items() if await self._consumer.position(place) < end]:
+            await self.read()
+
     async def close(self) -> None:
         """Disconnect."""
         if self._consumer is not None:

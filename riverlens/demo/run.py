@@ -157,8 +157,7 @@ class _Demo:
                     break
         shown = self._metrics
         await asyncio.to_thread(self._system.stop_worker)
-        while await observer.read():
-            pass
+        await observer.read_to_end()
         metrics = final_balance(self._paths.log("worker")) or shown
         first_s = observer.seen.first_s
         summary = Summary(
