@@ -95,8 +95,15 @@ class Worker:
 
     def rss_bytes(self) -> int:
         """Resident memory now."""
+        return self._memory("VmRSS")
+
+    def peak_rss_bytes(self) -> int:
+        """The most resident memory it ever had."""
+        return self._memory("VmHWM")
+
+    def _memory(self, field: str) -> int:
         text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        return int(text.split("VmRSS:")[1].split()[0]) * 1024
+        return int(text.split(f"{field}:")[1].split()[0]) * 1024
 
     def maps(self) -> str:
         """What is mapped into its memory: libraries above all."""
