@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from riverlens.frame import Frame
-from riverlens.signature import InputKind
+from riverlens.signature import InputKind, PixelRule
 from riverlens_worker.decoding import Target
 from riverlens_worker.messages import DecodedFrame, LeasedFrame
 from riverlens_worker.offsets import PartitionLease
@@ -76,7 +76,7 @@ def target(
 FREE = target()
 ENCODED = target(InputKind.ENCODED, "string")
 FIXED = target(size=(320, 320))
-FIXED_FLOAT = target(dtype="float32", size=(320, 320))
+FIXED_FLOAT = target(dtype="float32", size=(320, 320), rule=PixelRule(high=1.0))
 TARGETS = {"free": FREE, "encoded": ENCODED, "fixed": FIXED, "fixed float": FIXED_FLOAT}
 
 

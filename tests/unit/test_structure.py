@@ -28,15 +28,18 @@ PURE = frozenset(
         "admission",
         "backoff",
         "batching",
+        "boxes",
         "decoding",
         "detections",
         "device",
         "errors",
+        "geometry",
         "image_header",
         "leases",
         "messages",
         "offsets",
         "ordering",
+        "pixels",
         "settings",
     }
 )

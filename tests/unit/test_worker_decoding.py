@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from riverlens.dead_letter import Reason
-from riverlens.signature import InputKind, Layout, OutputKind
+from riverlens.signature import InputKind, Layout, OutputKind, PixelRule
 from riverlens_worker.decoding import Row, Target, UndecodableError, is_quick, to_row
 from tests.worker_parts import ENCODED, FIXED, FREE, TARGETS, encode, scene, target
 
@@ -253,8 +253,9 @@ def test_what_no_jpeg_can_hold_is_too_large_to_encode_again() -> None:
 
 def test_a_target_follows_from_the_layout() -> None:
     """What metadata says and the limits of the settings make the target."""
-    layout = Layout("s", "x", InputKind.PIXELS, "float32", 8, None, True, OutputKind.ARRAYS, ())  # single
+    rule = PixelRule(high=1.0)
+    layout = Layout("s", "x", InputKind.PIXELS, "float32", 8, None, 1, OutputKind.ARRAYS, (), rule)
     found = Target.of(layout, input_size=64, max_frame_bytes=1 << 20, max_pixels=9)
     assert found == target(
-        dtype="float32", size=(8, None), input_size=64, max_frame_bytes=1 << 20, max_pixels=9
+        dtype="float32", size=(8, None), input_size=64, max_frame_bytes=1 << 20, max_pixels=9, rule=rule
     )

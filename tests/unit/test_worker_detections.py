@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from riverlens.event import Detection
-from riverlens.signature import InputKind, Layout, OutputKind
+from riverlens.signature import DetectionRule, InputKind, Layout, OutputKind
 from riverlens_worker.detections import MisshapenReplyError, Reading, name_of, read_answers
 from riverlens_worker.messages import Answer
 from tests.worker_parts import examples
@@ -23,7 +23,10 @@ Array = NDArray[Any]
 
 
 def _layout(kind: OutputKind, *outputs: str) -> Layout:
-    return Layout("s", "x", InputKind.PIXELS, "uint8", None, None, False, kind, outputs)  # single
+    count = "num_detections" if "num_detections" in outputs else None
+    rule = DetectionRule("detection_boxes", "detection_scores", "detection_classes", count)
+    rule_of = rule if kind is OutputKind.DETECTIONS else None
+    return Layout("s", "x", InputKind.PIXELS, "uint8", None, None, None, kind, outputs, detection=rule_of)
 
 
 DETECTOR = _layout(OutputKind.DETECTIONS, "detection_boxes", "detection_scores", "detection_classes")

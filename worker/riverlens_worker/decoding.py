@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -20,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from riverlens.dead_letter import Reason
-from riverlens.signature import InputKind, Layout
+from riverlens.signature import InputKind, Layout, PixelRule
+from riverlens_worker.geometry import Place, letterboxed, stretched
 from riverlens_worker.image_header import ImageHeader, read_header
+from riverlens_worker.pixels import TURNED, Pixels, boxed, to_numbers, upright
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow loads a pixel
 # What is odd about somebody's image is no news on the worker's standard error.
@@ -32,14 +33,11 @@ _RAW = re.compile(
 )
 _REFERENCE = "text/uri-list"
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_TURNED = frozenset({5, 6, 7, 8})
 _JPEG_QUALITY = 95
 _JPEG_MAX_SIDE = 65_500
 """Of libjpeg (JPEG_MAX_DIMENSION)."""
 _SHORT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION_TAG = 0x0112
-
-Pixels = NDArray[np.uint8]
 
 
 class UndecodableError(Exception):
@@ -55,11 +53,12 @@ class Target:
     """What the model takes, and the limits.
 
     Attributes:
-        kind, dtype: encoded bytes, or pixels as uint8 or float32 (0..1).
+        kind, dtype: encoded bytes, or pixels of this dtype.
         height, width: the fixed input size, or None for any.
         input_size: longest side to scale down to where any size goes, or None.
         max_frame_bytes, max_pixels: larger frames are refused.
         by_size: encoded strings of different image sizes cannot share a call.
+        rule: how pixels become the row's numbers.
     """
 
     kind: InputKind
@@ -70,13 +69,29 @@ class Target:
     max_frame_bytes: int
     max_pixels: int
     by_size: bool = False
+    rule: PixelRule = field(default_factory=PixelRule)
 
     @classmethod
     def of(cls, layout: Layout, *, input_size: int | None, max_frame_bytes: int, max_pixels: int) -> Target:
         """The target of a signature's layout."""
         return cls(
-            layout.kind, layout.dtype, layout.height, layout.width, input_size, max_frame_bytes, max_pixels
+            layout.kind,
+            layout.dtype,
+            layout.height,
+            layout.width,
+            input_size,
+            max_frame_bytes,
+            max_pixels,
+            rule=layout.rule,
         )
+
+    def place(self, size: tuple[int, int], *, as_it_is: bool = False) -> Place:
+        """Where an image of `size` (width, height) lies in its row; `as_it_is`: its own bytes are the row."""
+        if as_it_is:
+            return stretched(size, None, None, None)
+        if self.rule.letterbox and self.height is not None and self.width is not None:
+            return letterboxed(size, self.height, self.width)
+        return stretched(size, self.height, self.width, self.input_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ class Row:
     """One row of the model's input.
 
     Attributes:
-        row: bytes, or [H, W, 3] of the target's dtype.
+        row: bytes, or [H, W, 3] of the target's dtype; [3, H, W] where its rule says planar.
         shape: rows of one call have equal shapes.
         nbytes: size of `row`.
         size: (width, height) as a person sees the image.
@@ -194,32 +209,21 @@ def _decode_jpeg(
 ) -> tuple[Pixels, tuple[int, int]]:
     assert header.width is not None  # noqa: S101  # plain headers tell the size
     assert header.height is not None  # noqa: S101  # likewise
-    turned = orientation in _TURNED
+    turned = orientation in TURNED
     size = (header.height, header.width) if turned else (header.width, header.height)
     wanted = _wanted_size(size, target)
     least_w, least_h = (wanted[1], wanted[0]) if turned else wanted
     pixels: Pixels = simplejpeg.decode_jpeg(
         image, "RGB", min_width=least_w, min_height=least_h, min_factor=1, strict=True
     )
-    return _upright(pixels, orientation), size
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Apply the Exif orientation: 2 mirror, 3 turn 180, 4 flip, 5 transpose, 6 turn right, 7, 8 left."""
-    if orientation in _TURNED:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in {2, 3, 6, 7}:
-        pixels = pixels[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+    return upright(pixels, orientation), size
 
 
 def _decode_any(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, tuple[int, int]]:
     with Image.open(BytesIO(image), formats=_FORMATS) as opened:
         _check_pixels(opened.width, opened.height, target.max_pixels)
         if opened.format in {"JPEG", "MPO"}:
-            turned = (header.orientation or _orientation(opened)) in _TURNED
+            turned = (header.orientation or _orientation(opened)) in TURNED
             wanted = _wanted_size(opened.size[::-1] if turned else opened.size, target)
             size = opened.size
             opened.draft("RGB", wanted[::-1] if turned else wanted)
@@ -229,7 +233,7 @@ def _decode_any(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixe
             size = opened.size
         # Asked after loading: Pillow turns a TIFF itself, and then tells no orientation any more.
         orientation = header.orientation or _orientation(opened)
-        return _upright(_rgb(opened), orientation), size[::-1] if orientation in _TURNED else size
+        return upright(_rgb(opened), orientation), size[::-1] if orientation in TURNED else size
 
 
 def _orientation(opened: Image.Image) -> int:
@@ -256,18 +260,9 @@ def _rgb(image: Image.Image) -> Pixels:
 
 
 def _wanted_size(size: tuple[int, int], target: Target) -> tuple[int, int]:
-    """(width, height) that the model's row will have for an image of `size`."""
-    width, height = size
-    if target.width is not None or target.height is not None:
-        # A model that fixes one side alone takes the image in its own proportions.
-        return (
-            target.width or max(1, round(width * (target.height or 1) / height)),
-            target.height or max(1, round(height * (target.width or 1) / width)),
-        )
-    if target.input_size is not None and max(size) > target.input_size:
-        scale = target.input_size / max(size)
-        return max(1, round(width * scale)), max(1, round(height * scale))
-    return size
+    """(width, height) that an image of `size` will have in the model's row."""
+    place = target.place(size)
+    return place.inner_width, place.inner_height
 
 
 def _finish(pixels: Pixels, size: tuple[int, int], target: Target, why: str) -> Row:
@@ -284,11 +279,10 @@ def _finish(pixels: Pixels, size: tuple[int, int], target: Target, why: str) -> 
     if target.kind is InputKind.ENCODED:
         encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), _JPEG_QUALITY, "RGB", "444")
         return Row(encoded, wanted if target.by_size else (), len(encoded), size, reencoded=why)
-    row: NDArray[Any] = pixels
-    if target.dtype == "float32":
-        row = pixels.astype(np.float32)
-        row /= np.float32(255)
-    return Row(row, row.shape[:2], row.nbytes, size)
+    if target.rule.letterbox:
+        pixels = boxed(pixels, target.place(size))
+    row = to_numbers(pixels, target.dtype, target.rule)
+    return Row(row, pixels.shape[:2], row.nbytes, size)
 
 
 def _why_reencoded(header: ImageHeader) -> str:

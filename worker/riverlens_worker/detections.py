@@ -7,16 +7,22 @@ from the request's cannot be given to frames and is refused whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from riverlens.event import Classification, Detection
-from riverlens.signature import Layout, OutputKind
+from riverlens.signature import DetectionRule, Layout, OutputKind
+from riverlens_worker.boxes import DEFAULT_IOU, Table, sigmoid, softmax, split_table, suppress, to_corners
+from riverlens_worker.geometry import Place, to_fractions
 from riverlens_worker.messages import Answer
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Numbers = NDArray[np.float32]
+
+_SLACK = 1e-3
+_LARGEST_FRACTION = 2.0
 
 
 def name_of(names: Mapping[int, str], class_id: int) -> str:
@@ -37,59 +43,159 @@ class Reading:
     max_detections: int = 100
 
 
-def read_answers(layout: Layout, arrays: Arrays, rows: int, reading: Reading) -> list[Answer]:
+def needs_places(layout: Layout) -> bool:
+    """Whether boxes can be read only with each image's place in what was fed."""
+    rule = layout.detection
+    return rule is not None and (bool(rule.in_pixels) or layout.rule.letterbox)
+
+
+def read_answers(
+    layout: Layout, arrays: Arrays, rows: int, reading: Reading, places: Sequence[Place] = ()
+) -> list[Answer]:
     """One answer a row.
 
     Args:
-        layout: which outputs there are and what they mean.
+        layout: which outputs there are and what they mean; settled.
         arrays: the reply's tensors by alias.
-        rows: rows of the request.
+        rows: frames of the request.
         reading: labels and limits.
+        places: each frame's place in what was fed, where `needs_places`.
 
     Raises:
-        MisshapenReplyError: an output is missing, or its leading dimension is not `rows`.
+        MisshapenReplyError: an output is missing, or its leading dimension is not that of the request.
     """
-    for alias in layout.outputs:
-        if alias not in arrays:
-            raise MisshapenReplyError(f"the reply has no output {alias!r}")
-        array = arrays[alias]
-        if array.ndim == 0 or array.shape[0] != rows:
-            raise MisshapenReplyError(f"output {alias!r} has shape {array.shape} for {rows} frames")
+    _check_rows(layout, arrays, rows)
+    # A model may answer NaN or infinity: such boxes and scores are left out, without a word about the sum.
+    with np.errstate(all="ignore"):
+        return _read(layout, arrays, rows, reading, places)
+
+
+def _read(
+    layout: Layout, arrays: Arrays, rows: int, reading: Reading, places: Sequence[Place]
+) -> list[Answer]:
     if layout.output_kind is OutputKind.DETECTIONS:
-        return _detections(arrays, rows, reading)
+        return _detections(layout, arrays, rows, reading, places)
     if layout.output_kind is OutputKind.CLASSES:
-        return [_classes(scores, reading) for scores in _numbers(arrays, layout.outputs[0])]
+        scores = _numbers(arrays, layout.outputs[0]).reshape(layout.rows or rows, -1)[:rows]
+        return [_classes(each, reading) for each in (softmax(scores) if layout.logits else scores)]
     return [
         Answer(outputs={alias: _plain(arrays[alias][row, ...]) for alias in layout.outputs})
         for row in range(rows)
     ]
 
 
-def _detections(arrays: Arrays, rows: int, reading: Reading) -> list[Answer]:
-    boxes = _numbers(arrays, "detection_boxes")
-    scores = _numbers(arrays, "detection_scores")
-    classes = _numbers(arrays, "detection_classes")
-    if boxes.ndim != 3 or boxes.shape[2] != 4 or not scores.shape == boxes.shape[:2] == classes.shape:  # noqa: PLR2004  # [N, K, 4]
-        raise MisshapenReplyError(f"boxes {boxes.shape}, scores {scores.shape}, classes {classes.shape}")
-    counts = np.full(rows, scores.shape[1])
-    if "num_detections" in arrays:
-        told = _numbers(arrays, "num_detections")
-        if told.size != rows:
-            raise MisshapenReplyError(f"num_detections {told.shape} for {rows} frames")
-        counts = np.clip(np.nan_to_num(told.reshape(rows)), 0, scores.shape[1]).astype(np.int64)
-    kept = (scores >= reading.min_score) & (np.arange(scores.shape[1]) < counts[:, None])
+def _check_rows(layout: Layout, arrays: Arrays, rows: int) -> None:
+    for alias in layout.outputs:
+        if alias not in arrays:
+            raise MisshapenReplyError(f"the reply has no output {alias!r}")
+        array = arrays[alias]
+        if array.ndim == 0 or array.shape[0] != (layout.rows or rows):
+            raise MisshapenReplyError(f"output {alias!r} has shape {array.shape} for {rows} frames")
+
+
+def settle(layout: Layout, arrays: Arrays) -> tuple[Layout, tuple[str, ...]]:
+    """What nobody told, told by a first answer: once, so that all frames are read alike.
+
+    Scores outside 0..1 are logits; boxes that reach beyond 2 are in pixels.
+
+    Args:
+        layout: as metadata, settings and the model's info tell it.
+        arrays: the answer to a test image.
+
+    Returns:
+        The layout without open questions, and warnings of what was taken for granted.
+
+    Raises:
+        MisshapenReplyError: the arrays have no form that is read.
+    """
+    if layout.output_kind is OutputKind.CLASSES and layout.logits is None:
+        return replace(layout, logits=_beyond(_numbers(arrays, layout.outputs[0]))), ()
+    rule = layout.detection
+    if rule is None or None not in (rule.order, rule.in_pixels, layout.logits):
+        return layout, ()
+    table = _tell_apart(rule, arrays)
+    order = rule.order or table.order
+    in_pixels = rule.in_pixels if rule.in_pixels is not None else table.in_pixels
+    if in_pixels is None:
+        in_pixels = bool(np.nan_to_num(np.abs(table.boxes)).max(initial=0) > _LARGEST_FRACTION)
+    logits = _beyond(table.scores) if layout.logits is None else layout.logits
+    settled = replace(layout, logits=logits, detection=replace(rule, order=order, in_pixels=in_pixels))
+    if rule.order is not None and rule.in_pixels is not None:
+        return settled, ()
+    taken = f"{'pixels' if in_pixels else 'normalised'}_{order}"
+    return settled, (f"boxes are taken for {taken}, as the model does not say otherwise: see boxes",)
+
+
+def _beyond(scores: Numbers) -> bool:
+    finite = np.nan_to_num(scores)
+    return bool(finite.min(initial=0) < -_SLACK or finite.max(initial=0) > 1 + _SLACK)
+
+
+def _tell_apart(rule: DetectionRule, arrays: Arrays) -> Table:
+    """Boxes, scores and classes, whichever way they are written down."""
+    boxes = _numbers(arrays, rule.boxes)
+    if rule.scores is None:
+        table = split_table(boxes, rule.class_count) if boxes.ndim == 3 else None  # noqa: PLR2004  # [N, a, b]
+        if table is None:
+            raise MisshapenReplyError(
+                f"{rule.boxes!r} has shape {boxes.shape}, no table of boxes; see output_kind"
+            )
+        return table
+    scores = _numbers(arrays, rule.scores)
+    classes = None if rule.classes is None or scores.ndim == 3 else _numbers(arrays, rule.classes)  # noqa: PLR2004  # [N, K, classes]
+    shapes = {scores.shape[:2], boxes.shape[:2], boxes.shape[:2] if classes is None else classes.shape}
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or len(shapes) > 1 or (classes is None and scores.ndim != 3):  # noqa: PLR2004  # [N, K, 4]
+        told = "" if classes is None else f", classes {classes.shape}"
+        raise MisshapenReplyError(f"boxes {boxes.shape}, scores {scores.shape}{told}")
+    return Table(boxes, scores, classes, None, "yxyx")
+
+
+def _detections(
+    layout: Layout, arrays: Arrays, rows: int, reading: Reading, places: Sequence[Place]
+) -> list[Answer]:
+    rule = layout.detection
+    assert rule is not None  # noqa: S101  # of every layout of this kind
+    table = _tell_apart(rule, arrays)
+    scores, classes = _best(table, logits=bool(layout.logits))
+    kept = scores >= reading.min_score
+    if rule.count is not None:
+        kept &= np.arange(scores.shape[1]) < _counts(arrays, rule.count, scores)[:, None]
     # What is no number is no finding: JSON could not hold it.
-    kept &= np.isfinite(boxes).all(axis=2) & np.isfinite(scores) & np.isfinite(classes)
-    # [ymin, xmin, ymax, xmax] -> (x1, y1, x2, y2), inside the image, corners in order.
-    corners = np.clip(boxes[:, :, [1, 0, 3, 2]], 0, 1)
+    kept &= np.isfinite(table.boxes).all(axis=2) & np.isfinite(scores) & np.isfinite(classes)
+    corners = to_corners(table.boxes, rule.order or table.order)[:rows]
+    if needs_places(layout):
+        corners = to_fractions(corners, places, in_pixels=bool(rule.in_pixels))
+    # Inside the image, corners in order.
+    corners = np.clip(corners, 0, 1)
     corners[:, :, 2:] = np.maximum(corners[:, :, :2], corners[:, :, 2:])
+    iou = rule.nms_iou or (DEFAULT_IOU if table.classes is None else None)
     return [
-        Answer(detections=_row(corners[row], scores[row], classes[row], kept[row], reading))
+        Answer(detections=_row(corners[row], scores[row], classes[row], kept[row], reading=reading, iou=iou))
         for row in range(rows)
     ]
 
 
-def _numbers(arrays: Arrays, alias: str) -> NDArray[np.float32]:
+def _best(table: Table, *, logits: bool) -> tuple[Numbers, Numbers]:
+    """Score and class of each box, [N,K]."""
+    scores, classes = table.scores, table.classes
+    if classes is None:
+        classes = scores.argmax(axis=2).astype(np.float32)
+        scores = scores.max(axis=2)
+    if logits:
+        scores = sigmoid(scores)
+    if table.objectness is not None:
+        scores = scores * (sigmoid(table.objectness) if logits else table.objectness)
+    return scores, classes
+
+
+def _counts(arrays: Arrays, alias: str, scores: Numbers) -> NDArray[np.int64]:
+    told = _numbers(arrays, alias)
+    if told.size != scores.shape[0]:
+        raise MisshapenReplyError(f"{alias} {told.shape} for {scores.shape[0]} frames")
+    return np.clip(np.nan_to_num(told.reshape(-1)), 0, scores.shape[1]).astype(np.int64)
+
+
+def _numbers(arrays: Arrays, alias: str) -> Numbers:
     try:
         return np.asarray(arrays[alias], np.float32)
     except (TypeError, ValueError):
@@ -97,14 +203,20 @@ def _numbers(arrays: Arrays, alias: str) -> NDArray[np.float32]:
 
 
 def _row(
-    corners: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    classes: NDArray[np.float32],
+    corners: Numbers,
+    scores: Numbers,
+    classes: Numbers,
     kept: NDArray[np.bool_],
+    *,
     reading: Reading,
+    iou: float | None,
 ) -> Sequence[Detection]:
     chosen = np.flatnonzero(kept)
-    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][: reading.max_detections]
+    if iou is None:
+        chosen = chosen[np.argsort(-scores[chosen], kind="stable")][: reading.max_detections]
+    else:
+        places = suppress(corners[chosen], scores[chosen], classes[chosen], iou, reading.max_detections)
+        chosen = chosen[places]
     found = []
     for box, score, number in zip(
         corners[chosen].tolist(), scores[chosen].tolist(), classes[chosen].tolist(), strict=True
@@ -115,8 +227,7 @@ def _row(
     return found
 
 
-def _classes(scores: NDArray[np.float32], reading: Reading) -> Answer:
-    values = scores.reshape(-1)
+def _classes(values: Numbers, reading: Reading) -> Answer:
     kept = np.flatnonzero((values >= reading.min_score) & np.isfinite(values))
     order = kept[np.argsort(-values[kept], kind="stable")][: reading.max_detections]
     chosen = [Classification(name_of(reading.labels, int(k)), int(k), float(values[k])) for k in order]

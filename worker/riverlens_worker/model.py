@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,15 +21,24 @@ from riverlens.signature import (
     InputKind,
     Layout,
     LayoutError,
-    ModelInfo,
+    ModelFacts,
     OutputKind,
     SignatureSpec,
     choose,
 )
-from riverlens_worker.decoding import Target
-from riverlens_worker.detections import MisshapenReplyError, Reading, read_answers
+from riverlens_worker.decoding import Target, to_row
+from riverlens_worker.detections import (
+    Arrays,
+    MisshapenReplyError,
+    Reading,
+    needs_places,
+    read_answers,
+    settle,
+)
 from riverlens_worker.endpoints import CallFailedError, Endpoint
 from riverlens_worker.errors import Action, ModelError, decide
+from riverlens_worker.geometry import Place
+from riverlens_worker.messages import DecodedFrame
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.tensors import Rows, info_request, predict_request, read_info, read_reply
 
@@ -62,13 +71,20 @@ class ServedModel:
         """How answers of `version` are read; asks a new version for its labels once."""
         if version not in self.readings:
             name = self.settings.model
-            info = await _ask_info(self.endpoint, name, version) if self.tells_info else ModelInfo()
+            info = await _ask_info(self.endpoint, name, version) if self.tells_info else ModelFacts()
             self.readings[version] = Reading(
                 self.own_labels if self.own_labels is not None else info.labels,
                 self.settings.min_score,
                 self.settings.max_detections,
             )
         return self.readings[version]
+
+    def places(self, frames: Sequence[DecodedFrame]) -> Sequence[Place]:
+        """Where each frame's image lies in what the model was fed; none where its boxes do not need it."""
+        if not needs_places(self.layout):
+            return ()
+        encoded = self.layout.kind is InputKind.ENCODED
+        return [self.target.place(frame.size, as_it_is=encoded and not frame.reencoded) for frame in frames]
 
 
 async def discover(
@@ -85,8 +101,9 @@ async def discover(
     await endpoint.wait_available(waiting)
     signatures = await _signatures(endpoint, waiting)
     tells_info = INFO_SIGNATURE in signatures
-    info = await _ask_info(endpoint, settings.model) if tells_info else ModelInfo()
-    layout = choose(signatures, settings.signature, has_labels=own_labels is not None, info_kind=info.kind)
+    info = await _ask_info(endpoint, settings.model) if tells_info else ModelFacts()
+    facts = settings.facts(own_labels).over(info)
+    layout = choose(signatures, settings.signature, facts)
     target = Target.of(
         layout,
         input_size=settings.input_size,
@@ -94,22 +111,18 @@ async def discover(
         max_pixels=settings.max_pixels,
     )
     model = ServedModel(endpoint, settings, layout, target, own_labels, tells_info)
-    if (
-        INFO_SIGNATURE not in signatures
-        and own_labels is None
-        and layout.output_kind is OutputKind.DETECTIONS
-    ):
+    for unknown in info.unknown:
+        logger.warning("%s says what this version does not understand: %s", INFO_SIGNATURE, unknown)
+    if not facts.labels and layout.output_kind is OutputKind.DETECTIONS:
         logger.warning("the model names no labels: events say class-<id>; see the setting labels")
-    if not tells_info and layout.dtype == "float32":
-        logger.warning("float32 input is fed 0..1, as the model does not say otherwise")
-    await _preflight(model, waiting)
+    for warning in (*layout.warnings, *await _preflight(model, waiting)):
+        logger.warning("%s", warning)
     logger.info(
-        "model %s: signature %s takes %s as %s, answers with %s",
+        "model %s: signature %s takes %s, answers with %s",
         settings.model,
         layout.signature,
-        layout.alias,
-        "encoded images" if layout.kind is InputKind.ENCODED else f"{layout.dtype} pixels",
-        layout.output_kind.name.lower(),
+        model.layout.fed_text(),
+        model.layout.read_text(),
     )
     return model
 
@@ -123,56 +136,84 @@ async def _signatures(endpoint: Endpoint, waiting: Callable[[str], None]) -> dic
             await asyncio.sleep(_RETRY_S)
 
 
-async def _ask_info(endpoint: Endpoint, name: str, version: int | None = None) -> ModelInfo:
+async def _ask_info(endpoint: Endpoint, name: str, version: int | None = None) -> ModelFacts:
     """A model without `riverlens_info`, or one that cannot answer now, tells nothing."""
     try:
         reply = await endpoint.predict(info_request(name, version), timeout_s=10)
     except CallFailedError as error:
         logger.info("the model tells no labels: %s", error)
-        return ModelInfo()
+        return ModelFacts()
     return read_info(read_reply(reply)[1])
 
 
-async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> None:
-    rows = _test_rows(model.layout)
-    refused = await _try(model, rows[:1], waiting)
-    if refused:
+async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tuple[str, ...]:
+    """Prove that the model takes test images; settle what only an answer tells. Warnings of that."""
+    rows = _test_rows(model.target)
+    answer = await _ask(model, rows[:1], waiting)
+    if isinstance(answer, str):
         raise ModelError(
             f"the model {model.settings.model!r} refuses a test image on signature "
-            f"{model.layout.signature!r} ({refused}); see the settings signature and input_size"
+            f"{model.layout.signature!r} ({answer}); see the settings signature and input_size"
         )
-    if len(rows) > 1 and await _try(model, rows, waiting):
+    try:
+        model.layout, warnings = settle(model.layout, answer)
+        _check(model, answer, 1)
+    except MisshapenReplyError as error:
+        raise LayoutError(f"signature {model.layout.signature!r}: {error}; see output_kind") from None
+    if model.layout.rows is not None:
+        return warnings
+    if model.layout.kind is InputKind.ENCODED and not await _takes(model, rows, waiting):
         model.target = replace(model.target, by_size=True)
         logger.info("images of different sizes cannot share a call of this model: batches go by size")
+    if not await _takes(model, [rows[0], rows[0]], waiting):
+        model.layout = replace(model.layout, rows=1)
+        one = "the model does not answer two images in one call: each goes alone; export it with a free batch"
+        return (*warnings, one)
+    return warnings
 
 
-async def _try(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -> str:
-    """Ask the model once; "" where it answered, else why it refused. Waits out a server's absence."""
+def _check(model: ServedModel, answer: Arrays, rows: int) -> None:
+    places = [model.target.place((_TEST_SIZE, _TEST_SIZE))] * rows if needs_places(model.layout) else []
+    read_answers(model.layout, answer, rows, Reading(), places)
+
+
+async def _takes(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -> bool:
+    """Whether the model answers these rows in one call, a row for each."""
+    answer = await _ask(model, rows, waiting)
+    if isinstance(answer, str):
+        return False
+    try:
+        _check(model, answer, len(rows))
+    except MisshapenReplyError:
+        return False
+    return True
+
+
+async def _ask(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -> Arrays | str:
+    """The model's answer, or why it refused. Waits out a server's absence."""
     request = predict_request(model.settings.model, model.layout, rows)
     while True:
         try:
             reply = await model.endpoint.predict(request, model.settings.predict_timeout_ms / 1000)
-            version, arrays = read_reply(reply)
-            read_answers(model.layout, arrays, len(rows), await model.reading(version))
-        except MisshapenReplyError as error:
-            raise LayoutError(f"signature {model.layout.signature!r}: {error}") from None
+            return read_reply(reply)[1]
+        except ValueError as error:
+            raise LayoutError(f"signature {model.layout.signature!r}: {error}; name another one") from None
         except CallFailedError as error:
             verdict = decide(error.code, error.details)
             if verdict.action is not Action.RETRY:
                 return verdict.why
             waiting(verdict.why)
             await asyncio.sleep(_RETRY_S)
-        else:
-            return ""
 
 
-def _test_rows(layout: Layout) -> Rows:
-    """A gray image; for encoded input a second one of another size."""
-    if layout.kind is InputKind.ENCODED:
-        sizes = [(_TEST_SIZE, _TEST_SIZE), (_TEST_SIZE, _TEST_SIZE * 2)]
-        if layout.single:
-            sizes = sizes[:1]
-        return [simplejpeg.encode_jpeg(np.full((*size, 3), 128, np.uint8), 90, "RGB") for size in sizes]
-    shape = (layout.height or _TEST_SIZE, layout.width or _TEST_SIZE, 3)
-    gray = np.full(shape, 128, np.uint8) if layout.dtype == "uint8" else np.full(shape, 0.5, np.float32)
-    return [gray]
+def _test_rows(target: Target) -> Rows:
+    """A picture of many colours, twice: for encoded input of two sizes."""
+    sizes = [(_TEST_SIZE, _TEST_SIZE), (_TEST_SIZE * 2, _TEST_SIZE)]
+    return [to_row(_picture(*size), None, target).row for size in sizes]
+
+
+def _picture(width: int, height: int) -> bytes:
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    pixels = np.stack([x, y, 255 - x], axis=2).astype(np.uint8)
+    encoded: bytes = simplejpeg.encode_jpeg(pixels, 90, "RGB")
+    return encoded

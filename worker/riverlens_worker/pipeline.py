@@ -159,7 +159,9 @@ class Pipeline:
 
     def _assemble(self, model: ServedModel) -> _Stages:
         settings, metrics = self._settings, self._metrics
-        batcher = Batcher(self._decoded, Limits(settings.max_batch_size, settings.max_batch_bytes), metrics)
+        # A model that fixes its rows gets calls of just so many: more in one would run one after the other.
+        limits = Limits(model.layout.rows or settings.max_batch_size, settings.max_batch_bytes)
+        batcher = Batcher(self._decoded, limits, metrics)
         decode_pool = DecodePool(
             DecodePoolPorts(self._source.take, self._decoded, self._results),
             model.target,

@@ -74,7 +74,7 @@ class Predictor:
             await self._run(batch)
 
     async def _run(self, batch: Batch) -> None:
-        rows = 1 if self._model.layout.single else len(batch.frames)
+        rows = self._model.layout.rows or len(batch.frames)
         pieces = deque(_Piece(list(batch.frames[k : k + rows])) for k in range(0, len(batch.frames), rows))
         attempt = 0
         while pieces:
@@ -140,7 +140,8 @@ class Predictor:
             reply = await self._model.endpoint.predict(request, self._settings.predict_timeout_ms / 1000)
             version, arrays = read_reply(reply)
             reading = await self._model.reading(version)
-            answers = read_answers(self._model.layout, arrays, len(frames), reading)
+            places = self._model.places(frames)
+            answers = read_answers(self._model.layout, arrays, len(frames), reading, places)
         except CallFailedError as error:
             self._metrics.predict_errors(error.code).inc()
             return decide(error.code, error.details)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from riverlens.frame import MAX_FRAME_BYTES
 from riverlens.kafka import KafkaSettings
 from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings
+from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
 
 _MARGIN_MS = 2_000
 
@@ -37,13 +39,32 @@ class WorkerSettings(Settings):
     signature: str | None = None
     """Signature to call; unset: serving_default if it takes images, else the only one that does."""
     labels: str | None = None
-    """Class names: a text file with one a line, the first is class 0; or `coco`; unset: the model's own."""
+    """Class names: a text file (line k, from 0, names class k), JSON or pbtxt, or `coco` (ids 1 to 90),
+    `coco80` (ids 0 to 79); unset: the model's own."""
     min_score: float = Field(default=0.3, ge=0, le=1)
     """Detections and classes below this score are left out of the event."""
     max_detections: int = Field(default=100, ge=1)
     """At most so many detections or classes in one event."""
     input_size: int | None = Field(default=None, ge=16)
     """Longest side in pixels a frame is scaled down to, where the model takes any size; unset: as it is."""
+    input_range: str | None = None
+    """What black and white become: 0..1, -1..1, 0..255; unset: as the model says, else 0..1 for floats."""
+    input_mean: str | None = None
+    """Taken away after that, a channel each in the model's order: 103.939,116.779,123.68."""
+    input_std: str | None = None
+    """Divided by after that, a channel each in the model's order: 0.229,0.224,0.225."""
+    colour: Literal["rgb", "bgr"] | None = None
+    """Order of the channels that the model takes; unset: as the model says, else rgb."""
+    resize: Literal["stretch", "letterbox"] | None = None
+    """How frames fill a fixed size; letterbox keeps proportions; unset: as the model says, else stretch."""
+    output_kind: Literal["detection", "classification", "arrays"] | None = None
+    """What the outputs are; unset: as the model says, else told by their names and shapes."""
+    boxes: Boxes | None = None
+    """Unit and order of the model's boxes; unset: as the model says, else by the form of its outputs."""
+    scores: Literal["probabilities", "logits"] | None = None
+    """What scores are; unset: told by the model's answer to a test image."""
+    nms_iou: float | None = Field(default=None, gt=0, le=1)
+    """Boxes of one class that overlap more are one object; unset: 0.5 for raw boxes, none for others."""
 
     max_batch_size: int = Field(default=32, ge=1, le=1024)
     """Frames in one Predict call, at most; the server's own limit is learnt from its answers."""
@@ -85,6 +106,37 @@ class WorkerSettings(Settings):
     """How much to log."""
     log_format: LogFormat = "text"
     """Logs as text or as JSON lines."""
+
+    def facts(self, labels: Mapping[int, str] | None) -> ModelFacts:
+        """What the settings say of the model; `labels` as the setting of that name was read."""
+        size = self.input_size
+        return ModelFacts(
+            kind=self.output_kind,
+            labels=labels or {},
+            input_size=None if size is None else (size, size),
+            colour=self.colour,
+            range=None if self.input_range is None else parse_range(self.input_range),
+            mean=None if self.input_mean is None else parse_channels(self.input_mean),
+            std=None if self.input_std is None else parse_channels(self.input_std, divisors=True),
+            resize=self.resize,
+            boxes=self.boxes,
+            scores=self.scores,
+            nms_iou=self.nms_iou,
+        )
+
+    @field_validator("input_range")
+    @classmethod
+    def _is_range(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_range(text)
+        return text
+
+    @field_validator("input_mean", "input_std")
+    @classmethod
+    def _is_channels(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is not None:
+            parse_channels(text, divisors=info.field_name == "input_std")
+        return text
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:

@@ -6,7 +6,6 @@ either form; `np.array(float_val)` beats TensorFlow's own reader by an order of 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from riverlens.signature import INFO_SIGNATURE, Layout, ModelInfo, SignatureSpec, TensorSpec
+from riverlens.signature import INFO_SIGNATURE, Layout, ModelFacts, SignatureSpec, TensorSpec
+from riverlens.signature.facts import read_facts
 from riverlens_worker._stubs import PredictRequest, TensorProto, types_pb2
 
 _DTYPES = {
@@ -31,6 +31,7 @@ _DTYPES = {
     types_pb2.DT_BOOL: ("bool", "bool_val"),
     types_pb2.DT_STRING: ("string", "string_val"),
     types_pb2.DT_HALF: ("float16", "half_val"),
+    types_pb2.DT_BFLOAT16: ("bfloat16", "half_val"),
 }
 _ENUMS = {name: number for number, (name, _) in _DTYPES.items()}
 
@@ -38,7 +39,12 @@ Rows = Sequence[bytes | NDArray[np.generic]]
 
 
 def predict_request(model: str, layout: Layout, rows: Rows) -> Any:
-    """A PredictRequest of `rows` (at least one, equal shapes) that fetches only the layout's outputs."""
+    """A PredictRequest of `rows` (at least one, equal shapes) that fetches only the layout's outputs.
+
+    Where the model fixes the number of rows, the last one is repeated to fill it.
+    """
+    if layout.rows is not None:
+        rows = [*rows, *[rows[-1]] * (layout.rows - len(rows))]
     request = PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = layout.signature
@@ -92,16 +98,21 @@ def read_tensor(tensor: TensorProto) -> NDArray[np.generic]:
     name, field = _DTYPES[tensor.dtype]
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     count = math.prod(shape)
-    dtype = np.dtype(object) if name == "string" else np.dtype(name)
+    stored = np.dtype(np.uint16 if field == "half_val" else object if name == "string" else name)
     if tensor.tensor_content:
-        return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
-    values: NDArray[Any] = np.array(getattr(tensor, field), np.uint16 if name == "float16" else dtype)
-    if name == "float16":
-        values = values.view(np.float16)
+        return _of_halves(np.frombuffer(tensor.tensor_content, stored), name).reshape(shape)
+    values: NDArray[Any] = np.array(getattr(tensor, field), stored)
     if len(values) < count:
-        fill = values[-1] if len(values) else (b"" if name == "string" else dtype.type(0))
-        values = np.concatenate([values, np.full(count - len(values), fill, dtype)])
-    return values[:count].reshape(shape)
+        fill = values[-1] if len(values) else (b"" if name == "string" else stored.type(0))
+        values = np.concatenate([values, np.full(count - len(values), fill, stored)])
+    return _of_halves(values[:count], name).reshape(shape)
+
+
+def _of_halves(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """What 16 bits stand for; bfloat16, which NumPy lacks, is the upper half of a float32."""
+    if name == "float16":
+        return values.view(np.float16)
+    return (values.astype(np.uint32) << 16).view(np.float32) if name == "bfloat16" else values
 
 
 def read_signatures(signature_defs: Mapping[str, Any]) -> dict[str, SignatureSpec]:
@@ -124,13 +135,10 @@ def _spec(info: Any) -> TensorSpec:
     return TensorSpec(dtype, sizes)
 
 
-def read_info(arrays: Mapping[str, NDArray[np.generic]]) -> ModelInfo:
-    """What `riverlens_info` answered; unknown keys are ignored, a malformed answer tells nothing."""
+def read_info(arrays: Mapping[str, NDArray[np.generic]]) -> ModelFacts:
+    """What `riverlens_info` answered; an answer of another form tells nothing."""
     try:
-        raw = np.asarray(arrays["json"]).reshape(-1)[0]
-        body = json.loads(bytes(raw))
-        labels = {int(number): str(name) for number, name in dict(body.get("labels", {})).items()}
-        kind = body.get("kind")
-        return ModelInfo(labels, kind if isinstance(kind, str) else None)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return ModelInfo()
+        raw = bytes(np.asarray(arrays["json"]).reshape(-1)[0])
+    except (KeyError, IndexError, TypeError):
+        return ModelFacts(unknown=("no output json",))
+    return read_facts(raw)

@@ -1,0 +1,61 @@
+"""From upright RGB pixels to the numbers that a model takes. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riverlens.signature import PixelRule
+from riverlens_worker.geometry import Place
+
+Pixels = NDArray[np.uint8]
+
+TURNED = frozenset({5, 6, 7, 8})
+"""Exif orientations that swap width and height."""
+
+_GRAY = 114
+"""Beside a letterboxed image, as YOLO models are trained."""
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply the Exif orientation: 2 mirror, 3 turn 180, 4 flip, 5 transpose, 6 turn right, 7, 8 left."""
+    if orientation in TURNED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def boxed(pixels: Pixels, place: Place) -> Pixels:
+    """An image of the place's inner size, in the middle of gray: [H, W, 3]."""
+    canvas = np.full((place.height, place.width, 3), _GRAY, np.uint8)
+    canvas[place.top : place.top + place.inner_height, place.left : place.left + place.inner_width] = pixels
+    return canvas
+
+
+def to_numbers(pixels: Pixels, dtype: str, rule: PixelRule) -> NDArray[Any]:
+    """Pixels [H, W, 3] in the dtype, range, channel order and layout that the model takes."""
+    if rule.bgr:
+        pixels = pixels[:, :, ::-1]
+    row: NDArray[Any] = pixels if dtype == "uint8" else _scaled(pixels, dtype, rule)
+    if rule.planar:
+        row = row.transpose(2, 0, 1)
+    return np.ascontiguousarray(row)
+
+
+def _scaled(pixels: Pixels, dtype: str, rule: PixelRule) -> NDArray[Any]:
+    if not dtype.startswith("float"):
+        return pixels.astype(dtype)
+    scale, offset = rule.affine()
+    # Half precision cannot hold the way there.
+    row: NDArray[np.float32 | np.float64]
+    row = pixels.astype(np.float64) if dtype == "float64" else pixels.astype(np.float32)
+    if set(scale) != {1.0}:
+        row *= np.array(scale, row.dtype) if len(set(scale)) > 1 else row.dtype.type(scale[0])
+    if any(offset):
+        row += np.array(offset, row.dtype) if len(set(offset)) > 1 else row.dtype.type(offset[0])
+    return row.astype(np.float16) if dtype == "float16" else row
