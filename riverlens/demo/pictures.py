@@ -8,6 +8,7 @@ from io import BytesIO
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from riverlens.event import Detection, Event
+from riverlens.times import to_rfc3339
 
 _COLOURS = ("#ff5a36", "#1fb6ff", "#2fd070", "#ffc400", "#c46bff", "#ff6fae", "#00d1c7", "#9ad400")
 _MIN_WIDTH_PX = 960
@@ -41,7 +42,7 @@ def annotate(image: bytes, event: Event) -> Image.Image:
         _draw_box(draw, font, found, picture.size)
     classes = ", ".join(f"{one.label} {one.score:.0%}" for one in (event.classes or ())[:3])
     caption = (
-        f"{event.camera_id}  {event.captured_at_ms / 1000:.3f}  {event.model.name} v{event.model.version}"
+        f"{event.camera_id}  {to_rfc3339(event.captured_at_ms)}  {event.model.name} v{event.model.version}"
     )
     _write(draw, font, (8, 6), f"{caption}  {classes}".rstrip(), "#101418")
     return picture
