@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+_HTTP = "HTTP on "
 _READY = "listening on "
 _PATIENCE_S = 20.0
 _POLL_S = 0.005
@@ -32,6 +33,7 @@ class RunningServer:
     address: str
     process: subprocess.Popen[str]
     log: Path
+    rest_address: str = ""
 
 
 def start(log: Path, *flags: str) -> subprocess.Popen[str]:
@@ -47,9 +49,12 @@ def start(log: Path, *flags: str) -> subprocess.Popen[str]:
 
 def wait_ready(process: subprocess.Popen[str], log: Path) -> RunningServer:
     """Block until the server says that it listens, or fail with its log if it ends before."""
+    rest = ""
     for line in _stdout(process):
+        if line.startswith(_HTTP):
+            rest = line.removeprefix(_HTTP).strip()
         if line.startswith(_READY):
-            return RunningServer(line.removeprefix(_READY).strip(), process, log)
+            return RunningServer(line.removeprefix(_READY).strip(), process, log, rest)
     raise AssertionError(f"the model server ended with {process.wait()}:\n{log.read_text()}")
 
 

@@ -1,11 +1,14 @@
 """Small SavedModels, made on the spot: what the contract and integration tests serve.
 
 `python -m tests.models FOLDER` writes the models of the contract tests into FOLDER with a `models.config`
-beside them, for a `tensorflow/serving` container that those tests are then pointed at.
+beside them, for a `tensorflow/serving` container that those tests are then pointed at. With RIVERLENS_TESTDATA
+set, TensorFlow Serving's own test models are among them.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +79,7 @@ def rank(folder: Path) -> Path:
 
 
 def unbatchable(folder: Path) -> Path:
-    """`x` float [N]: signature `scalar` -> `y` [], `longer` -> `y` [N+1]. Neither can be batched."""
+    """`x` float [N]: signature `scalar` -> `y` [], `longer` -> `y` [N+1]; `nothing` takes no input."""
     module = _Holder(zero=0.0)
     return _save(
         module,
@@ -84,6 +87,7 @@ def unbatchable(folder: Path) -> Path:
         {
             "scalar": _function(lambda x: {"y": tf.reduce_sum(x) + module.zero}, x=([None], tf.float32)),
             "longer": _function(lambda x: {"y": tf.concat([x, [module.zero]], 0)}, x=([None], tf.float32)),
+            "nothing": _function(lambda: {"y": module.zero + [1.0]}),
         },
     )
 
@@ -172,22 +176,64 @@ def gate(folder: Path, opened: Path) -> Path:
     return _save(module, folder, {"serving_default": _function(body, x=([None], tf.float32))})
 
 
-def defaults(folder: Path) -> Path:
-    """`x` float [N] and `bias` float [1], which defaults to 10 -> `y` = x + bias. A TF1 SavedModel."""
+def _save_v1(folder: Path, build: Callable[[], Signatures]) -> Path:
+    """A TF1 SavedModel of the signatures that `build` makes in a graph of its own."""
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
-        x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
-        bias = tf.compat.v1.placeholder(tf.float32, [1], name="bias")
-        y = tf.add(x, bias, name="y")
-        info = tf.compat.v1.saved_model.build_tensor_info
-        signature = tf.compat.v1.saved_model.build_signature_def(
-            {"x": info(x), "bias": info(bias)}, {"y": info(y)}, "tensorflow/serving/predict"
-        )
-        signature.defaults["bias"].CopyFrom(tf.make_tensor_proto([10.0]))
         builder = tf.compat.v1.saved_model.Builder(str(folder))
-        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.add_meta_graph_and_variables(session, ["serve"], dict(build()))
         builder.save()
     return folder
+
+
+def _signature(inputs: Mapping[str, Any], outputs: Mapping[str, Any], method: str) -> Any:
+    info = tf.compat.v1.saved_model.build_tensor_info
+    return tf.compat.v1.saved_model.build_signature_def(
+        {alias: info(tensor) for alias, tensor in inputs.items()},
+        {alias: info(tensor) for alias, tensor in outputs.items()},
+        f"tensorflow/serving/{method}",
+    )
+
+
+def defaults(folder: Path) -> Path:
+    """`x` float [N] and `bias` float [1], which defaults to 10 -> `y` = x + bias. A TF1 SavedModel."""
+
+    def build() -> Signatures:
+        x = tf.compat.v1.placeholder(tf.float32, [None], name="x")
+        bias = tf.compat.v1.placeholder(tf.float32, [1], name="bias")
+        signature = _signature({"x": x, "bias": bias}, {"y": tf.add(x, bias, name="y")}, "predict")
+        signature.defaults["bias"].CopyFrom(tf.make_tensor_proto([10.0]))
+        return {"serving_default": signature}
+
+    return _save_v1(folder, build)
+
+
+def examples(folder: Path) -> Path:
+    """tf.Examples with a float `x` -> `outputs` x / 2 + 2; `scores` [x / 2 + 2, x]; `classes` [half, all].
+
+    Signatures by what they give: `serving_default` and `both` classes and scores, `scores`, `regress`; by
+    what is wrong: `wide` regresses to two columns, `custom` has a method name of nobody's.
+    """
+
+    def build() -> Signatures:
+        inputs = tf.compat.v1.placeholder(tf.string, [None], name="examples")
+        spec = {"x": tf.io.FixedLenFeature([1], tf.float32)}
+        x = tf.io.parse_example(serialized=inputs, features=spec)["x"]
+        half = x / 2 + 2
+        scores = tf.concat([half, x], axis=1)
+        classes = tf.tile(tf.constant([["half", "all"]]), [tf.shape(x)[0], 1])
+        taken = {"inputs": inputs}
+        both = _signature(taken, {"classes": classes, "scores": scores}, "classify")
+        return {
+            "serving_default": both,
+            "both": both,
+            "scores": _signature(taken, {"scores": scores}, "classify"),
+            "regress": _signature(taken, {"outputs": half}, "regress"),
+            "wide": _signature(taken, {"outputs": scores}, "regress"),
+            "custom": _signature(taken, {"outputs": half}, "custom"),
+        }
+
+    return _save_v1(folder, build)
 
 
 def two_dense_layers(folder: Path, width: int = 4096) -> Path:
@@ -212,26 +258,50 @@ CONTRACT_MODELS: Mapping[str, Callable[[Path], Path]] = {
     "echo": echo,
     "detector": mean_colour_detector,
     "defaults": defaults,
+    "examples": examples,
 }
-"""Model name -> maker of its only version, 1. The contract tests expect a server of exactly these."""
+"""Model name -> maker of its only version, 1. The contract tests expect a server of these."""
+
+LABELS = {"half_plus_two": {"stable": 1, "gone": 9}}
+"""Model name -> label -> version. 9 is never there: `--allow_version_labels_for_unavailable_models`."""
+
+TESTDATA_MODELS = {
+    "default": "saved_model_half_plus_two_cpu",
+    "half_plus_three": "saved_model_half_plus_three",
+}
+"""Model name -> folder of TensorFlow Serving's test models, for its tests' own expectations."""
 
 
 def make_contract_models(folder: Path, version: int = 1) -> Path:
     """All contract models under `folder`, and the config file that serves them; returns that file."""
     for name, make in CONTRACT_MODELS.items():
         make(folder / name / str(version))
-    return write_model_config(folder, {name: folder / name for name in CONTRACT_MODELS})
+    names = [*CONTRACT_MODELS]
+    if testdata := os.environ.get("RIVERLENS_TESTDATA"):
+        source = Path(testdata, "tfserving-testdata", "servables", "tensorflow", "testdata")
+        for name, original in TESTDATA_MODELS.items():
+            shutil.copytree(source / original, folder / name)
+        names += TESTDATA_MODELS
+    return write_model_config(folder, {name: folder / name for name in names}, LABELS)
 
 
-def write_model_config(folder: Path, base_paths: Mapping[str, Path]) -> Path:
-    """A ModelServerConfig text file for these models, in `folder`."""
+def write_model_config(
+    folder: Path, base_paths: Mapping[str, Path], labels: Mapping[str, Mapping[str, int]] | None = None
+) -> Path:
+    """A ModelServerConfig text file for these models, in `folder`; renamed into place, as it may be watched."""
     entries = "".join(
-        f'  config {{ name: "{name}" base_path: "{path.absolute()}" model_platform: "tensorflow" }}\n'
+        f'  config {{ name: "{name}" base_path: "{path.absolute()}" model_platform: "tensorflow"'
+        + "".join(
+            f' version_labels {{ key: "{label}" value: {version} }}'
+            for label, version in (labels or {}).get(name, {}).items()
+        )
+        + " }\n"
         for name, path in base_paths.items()
     )
     path = folder / "models.config"
-    path.write_text(f"model_config_list {{\n{entries}}}\n")
-    return path
+    beside = path.with_suffix(".new")
+    beside.write_text(f"model_config_list {{\n{entries}}}\n")
+    return beside.rename(path)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,19 @@ single-row callers, `--grpc_max_threads` must be above the rows wanted.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from riverlens_serving.batching_merge import count_rows, merge, split
 from riverlens_serving.batching_parameters import BatchingParameters
 from riverlens_serving.batching_queue import BatchScheduler
+from riverlens_serving.metrics import Metrics
 from riverlens_serving.session import Session
 from riverlens_serving.status import Code, ServingError
 from riverlens_serving.tensors import Array
@@ -24,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """One request in a queue. Its batch's thread sets `outputs` or `error`, then `done`."""
+    """One request in a queue, or a part of one. Its batch's thread sets `outputs` or `error`, then `done`."""
 
     session: Session
     feeds: Mapping[str, Array]
@@ -32,16 +36,47 @@ class _Task:
     rows: int
     deadline_s: float | None
     """On the monotonic clock; None: no deadline."""
+    queued_s: float = field(default_factory=time.monotonic)
+    parts: list[_Task] = field(default_factory=list)
+    """What the queue made of it, where it did not fit into one batch."""
     done: threading.Event = field(default_factory=threading.Event)
     outputs: list[Array] = field(default_factory=list)
     error: ServingError | None = None
+
+    def split(self, sizes: Sequence[int]) -> Sequence[_Task]:
+        """See `Sized.split`."""
+        starts = [0, *itertools.accumulate(sizes)]
+        self.parts = [
+            _Task(
+                self.session,
+                {name: array[start : start + size] for name, array in self.feeds.items()},
+                self.fetches,
+                size,
+                self.deadline_s,
+            )
+            for start, size in zip(starts[:-1], sizes, strict=True)
+        ]
+        return self.parts
+
+    def wait(self) -> list[Array]:
+        """Block until a batch has answered, or all that the request was spread over."""
+        for part in self.parts or [self]:
+            part.done.wait()
+        failed = next((part.error for part in self.parts or [self] if part.error is not None), None)
+        if failed is not None:
+            # A new exception each: one object raised on many threads would grow a shared traceback.
+            raise ServingError(failed.code, failed.message)
+        if not self.parts:
+            return self.outputs
+        return [np.concatenate(pieces) for pieces in zip(*(part.outputs for part in self.parts), strict=True)]
 
 
 class Batcher:
     """The one pool of batch threads that all models share, and its scheduler."""
 
-    def __init__(self, parameters: BatchingParameters) -> None:
+    def __init__(self, parameters: BatchingParameters, metrics: Metrics | None = None) -> None:
         self.parameters = parameters
+        self._metrics = metrics or Metrics()
         self._scheduler: BatchScheduler[_Task] = BatchScheduler(parameters)
         self._changed = threading.Condition()
         self._stopped = False
@@ -61,11 +96,10 @@ class Batcher:
         with self._changed:
             self._scheduler.add(key, task, time.monotonic())
             self._changed.notify()
-        task.done.wait()
-        if task.error is not None:
-            # A new exception each: one object raised on many threads would grow a shared traceback.
-            raise ServingError(task.error.code, task.error.message)
-        return task.outputs
+            if task.parts:
+                # One notify wakes one thread, and the parts lie in several batches.
+                self._changed.notify_all()
+        return task.wait()
 
     @property
     def waiting(self) -> int:
@@ -89,7 +123,7 @@ class Batcher:
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
-            _process(batch, self.parameters)
+            _process(batch, self.parameters, self._metrics)
 
     def _next(self) -> list[_Task] | None:
         with self._changed:
@@ -103,15 +137,29 @@ class Batcher:
         return None
 
 
-def _process(batch: list[_Task], parameters: BatchingParameters) -> None:
+def _count(batch: list[_Task], parameters: BatchingParameters, now_s: float, metrics: Metrics) -> None:
+    rows = sum(task.rows for task in batch)
+    executed = parameters.next_allowed(rows)
+    for task in batch:
+        # TensorFlow Serving leaves this label empty: its sessions do not know their pool's name.
+        metrics.queuing_latency.observe((now_s - task.queued_s) * 1e6, "")
+        metrics.input_batch_size.observe(task.rows)
+    metrics.padding_size.observe(executed - rows, str(executed))
+    metrics.processed_batch_size.observe(executed)
+
+
+def _process(batch: list[_Task], parameters: BatchingParameters, metrics: Metrics) -> None:
     """Run one batch. Whatever happens, each of its tasks is done afterwards, all with the same status."""
     error: ServingError | None = None
     try:
-        timeout_ms = _timeout_ms(batch, time.monotonic())
+        now_s = time.monotonic()
+        _count(batch, parameters, now_s, metrics)
+        timeout_ms = _timeout_ms(batch, now_s)
         feeds = merge([task.feeds for task in batch], parameters)
         # All tasks of a queue fetch the same set, each in its own order.
         fetches = batch[0].fetches
         outputs = batch[0].session.run(feeds, fetches, timeout_ms)
+        metrics.wrapped_run_count.add()
         for task, parts in zip(batch, split(outputs, [task.rows for task in batch], parameters), strict=True):
             by_name = dict(zip(fetches, parts, strict=True))
             task.outputs = [by_name[name] for name in task.fetches]

@@ -32,6 +32,17 @@ class BatchingParameters:
     """Batches are padded up to the next of these by repeating a row. Empty: never padded."""
     pad_variable_length_inputs: bool = False
     """Requests of other shapes are padded to the largest in the batch; answers are not cut back."""
+    enable_large_batch_splitting: bool = False
+    """A request may be spread over several batches. `max_batch_size` still limits what one may ask."""
+    max_execution_batch_size: int = 0
+    """Rows of a batch where splitting is on; 0: `max_batch_size`."""
+
+    @property
+    def batch_limit(self) -> int:
+        """Rows that one batch may have."""
+        if self.enable_large_batch_splitting and self.max_execution_batch_size:
+            return self.max_execution_batch_size
+        return self.max_batch_size
 
     def next_allowed(self, rows: int) -> int:
         """Rows after padding."""
@@ -44,6 +55,12 @@ def check_for_load(parameters: BatchingParameters) -> None:
     Raises:
         ServingError: INVALID_ARGUMENT; the model's load fails with it.
     """
+    if parameters.batch_limit > parameters.max_batch_size:
+        raise invalid(
+            "When enable_large_batch_splitting is true, input_batch_size_limit must be greater than or equal"
+            f" to max_execution_batch_size.{int(parameters.enable_large_batch_splitting)}"
+            f"{parameters.max_batch_size}{parameters.max_execution_batch_size}"
+        )
     sizes = parameters.allowed_batch_sizes
     if not sizes:
         return
@@ -66,10 +83,6 @@ def read(path: Path | None) -> BatchingParameters:
         return BatchingParameters(thread_pool_name="model_server_batch_threads")
     message = read_batching_parameters(path)
     problems = []
-    if message.enable_large_batch_splitting.value:
-        problems.append(
-            "enable_large_batch_splitting is not served here: requests above max_batch_size are refused"
-        )
     numbers = {}
     for name, lowest in _LOWEST.items():
         if message.HasField(name):
@@ -80,15 +93,23 @@ def read(path: Path | None) -> BatchingParameters:
         raise SettingsError(
             "\n".join(f"--batching_parameters_file: {path}: {problem}" for problem in problems)
         )
-    if numbers.get("max_enqueued_batches") == 0:
+    splitting = message.enable_large_batch_splitting.value
+    if numbers.get("max_enqueued_batches") == 0 and not splitting:
         numbers["max_enqueued_batches"] = 1
     return BatchingParameters(
         **numbers,
         thread_pool_name=message.thread_pool_name.value or "batch_threads",
         allowed_batch_sizes=tuple(message.allowed_batch_sizes),
         pad_variable_length_inputs=message.pad_variable_length_inputs,
+        enable_large_batch_splitting=splitting,
     )
 
 
-_LOWEST = {"max_batch_size": 1, "batch_timeout_micros": 0, "max_enqueued_batches": 0, "num_batch_threads": 1}
-"""Lowest values; `max_enqueued_batches` 0 is rewritten to 1, as TensorFlow does."""
+_LOWEST = {
+    "max_batch_size": 1,
+    "batch_timeout_micros": 0,
+    "max_enqueued_batches": 0,
+    "num_batch_threads": 1,
+    "max_execution_batch_size": 0,
+}
+"""Lowest values; `max_enqueued_batches` 0 is rewritten to 1 unless splitting, as TensorFlow does."""

@@ -8,9 +8,9 @@ time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from riverlens_serving.batching_parameters import BatchingParameters
 from riverlens_serving.status import Code, ServingError, invalid
@@ -22,6 +22,9 @@ class Sized(Protocol):
     @property
     def rows(self) -> int:
         """Size of the task's 0th dimension, at least 1."""
+
+    def split(self, sizes: Sequence[int]) -> Sequence[Self]:
+        """Tasks of these many rows each, in order, that together stand for this one."""
 
 
 TaskT = TypeVar("TaskT", bound=Sized)
@@ -39,7 +42,9 @@ class _Queue(Generic[TaskT]):
     """Batches of one kind of request; the last one is open, those before it are closed."""
 
     def __init__(self, parameters: BatchingParameters) -> None:
-        self._limit = parameters.max_batch_size
+        self._input_limit = parameters.max_batch_size
+        self._limit = parameters.batch_limit
+        self._splits = parameters.enable_large_batch_splitting
         self._max_enqueued = parameters.max_enqueued_batches
         self._timeout_s = parameters.batch_timeout_micros / 1e6
         self._batches: deque[_Batch[TaskT]] = deque([_Batch()])
@@ -49,16 +54,38 @@ class _Queue(Generic[TaskT]):
         return sum(len(batch.tasks) for batch in self._batches)
 
     def add(self, task: TaskT, now_s: float) -> None:
-        if task.rows > self._limit:
-            raise invalid(f"Task size {task.rows} is larger than maximum input batch size {self._limit}")
+        if task.rows > self._input_limit:
+            raise invalid(
+                f"Task size {task.rows} is larger than maximum input batch size {self._input_limit}"
+            )
+        room = self._limit - self._batches[-1].rows
+        if self._splits:
+            self._check_capacity(task.rows, room)
+        elif task.rows > room and len(self._batches) >= self._max_enqueued:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full; currently"
+                f" {len(self._batches)} batches enqueued and max_enqueued_batches is {self._max_enqueued}",
+            )
+        if self._splits and task.rows > room:
+            for part in task.split(part_sizes(task.rows, room, self._limit)):
+                self._append(part, now_s)
+        else:
+            self._append(task, now_s)
+
+    def _check_capacity(self, rows: int, room: int) -> None:
+        capacity = (self._max_enqueued - len(self._batches)) * self._limit + room
+        if rows > capacity:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full; task size is"
+                f" {rows} but scheduling capacity is only {capacity}"
+                f" (num_enqueued_batches={len(self._batches)}, max_enqueued_batches={self._max_enqueued},"
+                f" open_batch_size={self._batches[-1].rows}, max_execution_batch_size={self._limit})",
+            )
+
+    def _append(self, task: TaskT, now_s: float) -> None:
         if self._batches[-1].rows + task.rows > self._limit:
-            if len(self._batches) >= self._max_enqueued:
-                raise ServingError(
-                    Code.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is full; currently"
-                    f" {len(self._batches)} batches enqueued and max_enqueued_batches is"
-                    f" {self._max_enqueued}",
-                )
             self._batches.append(_Batch())
         batch = self._batches[-1]
         if not batch.tasks:
@@ -81,6 +108,13 @@ class _Queue(Generic[TaskT]):
         if not self._batches:
             self._batches.append(_Batch())
         return front.tasks
+
+
+def part_sizes(rows: int, room: int, limit: int) -> list[int]:
+    """How a request is spread: first what the open batch has room for, then whole batches, then the rest."""
+    first = [room] if room > 0 else []
+    whole, rest = divmod(rows - sum(first), limit)
+    return first + [limit] * whole + ([rest] if rest else [])
 
 
 class BatchScheduler(Generic[TaskT]):

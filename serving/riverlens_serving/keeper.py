@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from riverlens_serving.config import Model, Patience
-from riverlens_serving.loader import Servable
 from riverlens_serving.registry import Registry, VersionStatus
+from riverlens_serving.servable import Servable
 from riverlens_serving.status import ServingError
 from riverlens_serving.versions import Phase, State, aspired, parse_version, plan
 
@@ -39,8 +39,8 @@ class _Unloaded:
     version: int
 
 
-_Report = _Loaded | _Unloaded | None
-"""None asks the thread to stop."""
+_Report = _Loaded | _Unloaded | Model | None
+"""A Model is what to keep from now on; None asks the thread to stop."""
 
 
 class Keeper:
@@ -57,11 +57,25 @@ class Keeper:
         self._wanted: frozenset[int] = frozenset()
         self._reports: queue.SimpleQueue[_Report] = queue.SimpleQueue()
         self._complaint = ""
+        self._begun: frozenset[int] = frozenset()
         self._thread = threading.Thread(target=self._run, name=f"keeper-{model.name}", daemon=True)
 
     def start(self) -> None:
         """Begin to look at the base path."""
         self._thread.start()
+
+    def change(self, model: Model) -> None:
+        """Keep another policy or base path from now on. Versions that are loaded stay as they are."""
+        self._reports.put(model)
+
+    def statuses(self) -> list[VersionStatus]:
+        """The versions that this keeper has begun, highest first: not what an earlier one left listed."""
+        begun = self._begun
+        return [status for status in self._registry.statuses(self._model.name) if status.version in begun]
+
+    def describe(self, status: VersionStatus) -> str:
+        """A version and why it failed, as TensorFlow Serving's start tells it."""
+        return f"{{name: {self._model.name} version: {status.version}}} due to error: {status.error}"
 
     def stop(self) -> None:
         """Stop looking; wait for calls in flight, then unload everything. No new version is loaded."""
@@ -82,7 +96,11 @@ class Keeper:
                 continue
             if report is None:
                 break
-            self._take(report)
+            if isinstance(report, Model):
+                self._model = report
+                self._look()
+            else:
+                self._take(report)
             self._act()
         self._empty()
 
@@ -125,6 +143,7 @@ class Keeper:
         self._phases[version] = Phase.LOADING
         self._given_up[version] = threading.Event()
         self._registry.publish(self._model.name, VersionStatus(version, State.START))
+        self._begun |= {version}
         self._spawn(self._load_with_retries, version)
 
     def _start_unload(self, version: int) -> None:
@@ -180,6 +199,6 @@ class Keeper:
         self._act()
         while any(phase is not Phase.FAILED for phase in self._phases.values()):
             report = self._reports.get()
-            if report is not None:
+            if isinstance(report, _Loaded | _Unloaded):
                 self._take(report)
                 self._act()

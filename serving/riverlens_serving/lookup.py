@@ -23,5 +23,5 @@ def hold(registry: Registry, model_spec: Any) -> AbstractContextManager[Held]:
         raise invalid("ModelSpec has no name specified.")
     choice = model_spec.WhichOneof("version_choice")
     if choice == "version_label":
-        raise invalid(f"Unrecognized servable version label: {model_spec.version_label}")
+        return registry.hold(model_spec.name, registry.labelled(model_spec.name, model_spec.version_label))
     return registry.hold(model_spec.name, model_spec.version.value if choice == "version" else None)

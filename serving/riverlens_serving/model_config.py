@@ -1,4 +1,4 @@
-"""`--model_config_file`: several models, each with its base path and its version policy."""
+"""`--model_config_file`: several models, each with its base path, version policy and labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,21 @@ def read(path: Path) -> tuple[Model, ...]:
     Raises:
         SettingsError: unreadable, not such a text, or a line for each thing wrong with a model.
     """
-    configs = read_model_server_config(path).model_config_list.config
+    try:
+        return from_message(read_model_server_config(path))
+    except ValueError as error:
+        raise SettingsError(
+            "\n".join(f"--model_config_file: {path}: {problem}" for problem in str(error).splitlines())
+        ) from error
+
+
+def from_message(message: Any) -> tuple[Model, ...]:
+    """The models of a ModelServerConfig.
+
+    Raises:
+        ValueError: a line for each thing wrong with a model.
+    """
+    configs = message.model_config_list.config
     problems = [] if configs else ["no model_config_list with a config"]
     names = [config.name for config in configs]
     for config in configs:
@@ -30,11 +44,12 @@ def read(path: Path) -> tuple[Model, ...]:
             )
         if not Path(config.base_path).is_absolute():
             problems.append(f"{label}: base_path must be absolute; was '{config.base_path}'")
-        if config.version_labels:
-            problems.append(f"{label}: version_labels are not served by the embedded server")
     if problems:
-        raise SettingsError("\n".join(f"--model_config_file: {path}: {problem}" for problem in problems))
-    return tuple(Model(c.name, Path(c.base_path), _policy(c.model_version_policy)) for c in configs)
+        raise ValueError("\n".join(problems))
+    return tuple(
+        Model(c.name, Path(c.base_path), _policy(c.model_version_policy), dict(c.version_labels))
+        for c in configs
+    )
 
 
 def _policy(message: Any) -> Policy:

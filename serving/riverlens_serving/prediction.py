@@ -6,13 +6,13 @@ Texts: predict_util.cc in TensorFlow Serving and cc/saved_model/util.cc in Tenso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from riverlens_serving import tensors, wire
 from riverlens_serving.config import PredictOptions
-from riverlens_serving.loader import Servable
+from riverlens_serving.servable import Servable
 from riverlens_serving.status import Code, ServingError, invalid
 from riverlens_serving.tensors import Array
 
@@ -49,16 +49,32 @@ def prepare(request: Any, servable: Servable, options: PredictOptions) -> Call:
     signature = servable.signature_defs.get(name)
     if signature is None:
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+    _check_method(signature, options)
+    _check_input_count(request.inputs, signature)
+    feeds = _feeds(request.inputs, signature)
+    aliases = _aliases(request.output_filter, signature)
+    return Call(name, feeds, aliases, tuple(signature.outputs[alias].name for alias in aliases))
+
+
+def whole_call(name: str, signature: Any, arrays: Mapping[str, Array], options: PredictOptions) -> Call:
+    """A call of a signature with all its inputs, by alias, for all its outputs.
+
+    Raises:
+        ServingError: INTERNAL, a method name that Predict does not serve.
+    """
+    _check_method(signature, options)
+    aliases = _aliases((), signature)
+    feeds = {signature.inputs[alias].name: array for alias, array in arrays.items()}
+    return Call(name, feeds, aliases, tuple(signature.outputs[alias].name for alias in aliases))
+
+
+def _check_method(signature: Any, options: PredictOptions) -> None:
     if options.check_method_name and signature.method_name not in _METHOD_NAMES:
         raise ServingError(
             Code.INTERNAL,
             "Expected prediction signature method_name to be one of {" + ", ".join(_METHOD_NAMES) + "}. Was: "
             f"{signature.method_name}",
         )
-    _check_input_count(request.inputs, signature)
-    feeds = _feeds(request.inputs, signature)
-    aliases = _aliases(request.output_filter, signature)
-    return Call(name, feeds, aliases, tuple(signature.outputs[alias].name for alias in aliases))
 
 
 def _joined(names: Iterable[str]) -> str:

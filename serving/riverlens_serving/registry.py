@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from riverlens_serving.loader import Servable
-from riverlens_serving.status import Code, ServingError
+from riverlens_serving.labels import Labels
+from riverlens_serving.servable import Servable
+from riverlens_serving.status import Code, ServingError, invalid
 from riverlens_serving.versions import State
 
 
@@ -40,6 +41,7 @@ class Registry:
         self._ready: dict[str, dict[int, Servable]] = {}
         self._holders: dict[tuple[str, int], int] = {}
         self._statuses: dict[str, dict[int, VersionStatus]] = {}
+        self._labels: Labels = {}
 
     @contextmanager
     def hold(self, name: str, version: int | None) -> Iterator[Held]:
@@ -71,6 +73,31 @@ class Registry:
         if ready and version in ready:
             return Held(version, ready[version])
         raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Specific({name}, {version})")
+
+    def labelled(self, name: str, label: str) -> int:
+        """The version that a label stands for, whether or not it answers.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, no such label, or no such model.
+        """
+        version = self._labels.get(name, {}).get(label)
+        if version is None:
+            raise invalid(f"Unrecognized servable version label: {label}")
+        return version
+
+    @property
+    def labels(self) -> Labels:
+        """All labels. Replaced as a whole, never changed. Writer: the fleet."""
+        return self._labels
+
+    @labels.setter
+    def labels(self, labels: Labels) -> None:
+        self._labels = labels
+
+    def ready(self, name: str) -> frozenset[int]:
+        """The versions of a model that answer."""
+        with self._changed:
+            return frozenset(self._ready.get(name, {}))
 
     def statuses(self, name: str) -> list[VersionStatus]:
         """Every version ever seen of a model, highest first; none for an unknown model."""

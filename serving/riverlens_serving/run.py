@@ -1,20 +1,6 @@
 """`riverlens serving run`: the embedded model server as a command, with TensorFlow Serving's flags' names.
 
-Where it differs from `tensorflow_model_server`, beyond what `flags.UNSERVED` lists:
-
-- binds 127.0.0.1 unless `--bind_address` says otherwise (TensorFlow Serving: 0.0.0.0);
-- `--port=auto` takes a free port; once calls are answered, `--port_file` gets its number and standard output
-  a line `listening on ADDRESS:PORT`;
-- an unknown flag is an error (TensorFlow Serving prints its usage and goes on without it);
-- SIGTERM drains: calls in flight finish, for at most `--drain_seconds`;
-- GPU memory grows as needed unless `--per_process_gpu_memory_fraction` is given;
-- each model's loads run on their own thread, so a load that fails slowly holds up no other model;
-- a version whose `variables/` lacks its index fails to load (TensorFlow Serving loads it, each call fails);
-- with batching, a request of zero rows is answered (TensorFlow Serving never schedules it), and
-  `enable_large_batch_splitting` is refused at the start;
-- a base path that is missing is logged once for as long as it is (TensorFlow Serving: each second), and holds
-  up only its own model;
-- texts of gRPC's own refusals (unknown method, too many calls) are Python gRPC's.
+Where it differs from `tensorflow_model_server` is told in serving/README.md.
 """
 
 from __future__ import annotations
@@ -62,7 +48,7 @@ def _serve(options: ServerOptions, stopping: threading.Event) -> int:
     server = Server(options, stopping)
     port = server.start()
     if port is not None:
-        _announce(options, port)
+        _announce(options, port, server.rest_port)
         stopping.wait()
     if not server.stop():
         _log.warning("calls or loads did not end in time; leaving without them")
@@ -91,13 +77,15 @@ def import_tensorflow() -> None:
     _log.info("TensorFlow %s on %s", tf.__version__, ", ".join(devices))
 
 
-def _announce(options: ServerOptions, port: int) -> None:
+def _announce(options: ServerOptions, port: int, rest_port: int | None) -> None:
     """Say that calls are answered, to whoever reads standard output or waits for the port file."""
     address = f"{options.listen.address}:{port}"
     for model in options.models:
         _log.info("serving %s from %s", model.name, model.base_path)
     if options.listen.port_file is not None:
         _write_whole(options.listen.port_file, f"{port}\n")
+    if rest_port is not None:
+        sys.stdout.write(f"HTTP on {options.listen.address}:{rest_port}\n")
     sys.stdout.write(f"listening on {address}\n")
     sys.stdout.flush()
 

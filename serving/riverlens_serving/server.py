@@ -1,6 +1,6 @@
-"""The server's life: load the models, open the port, answer, drain.
+"""The server's life: load the models, open the ports, answer, drain.
 
-The port opens only after every configured model has a version that answers, so a client that connects can
+The ports open only after every configured model has a version that answers, so a client that connects can
 call.
 """
 
@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import time
 
 import grpc
 
-from riverlens.errors import RiverlensError, SetupError
-from riverlens_serving import loader
+from riverlens.errors import RiverlensError
+from riverlens_serving import grpc_server, health
 from riverlens_serving.batching import Batcher
-from riverlens_serving.config import Listen, Model, ServerOptions
-from riverlens_serving.keeper import Keeper
+from riverlens_serving.config import Model, ServerOptions
+from riverlens_serving.config_watch import ConfigWatch
+from riverlens_serving.fleet import Fleet
+from riverlens_serving.http_server import HttpServer
+from riverlens_serving.inference import Inference
+from riverlens_serving.loader import Loader
+from riverlens_serving.metrics import Metrics
 from riverlens_serving.registry import Registry
-from riverlens_serving.services import Predict, handlers
-from riverlens_serving.versions import State
+from riverlens_serving.rest import RestApi
+from riverlens_serving.services import Services
+from riverlens_serving.status import Code, ServingError
 
 _log = logging.getLogger(__name__)
-
-_CHANNEL_OPTIONS = (
-    # TensorFlow Serving's `SetMaxMessageSize(INT32_MAX)`; gRPC's own default refuses 4 MiB.
-    ("grpc.max_receive_message_length", 2**31 - 1),
-    ("grpc.max_send_message_length", -1),
-    # With it on, gRPC's default, two servers share one port without a word.
-    ("grpc.so_reuseport", 0),
-)
-_STOP_CHECK_S = 0.1
 
 
 class Server:
@@ -40,84 +36,90 @@ class Server:
     def __init__(self, options: ServerOptions, stopping: threading.Event) -> None:
         self._options = options
         self._stopping = stopping
+        self._metrics = Metrics()
         self._registry = Registry()
-        self._batcher = Batcher(options.batching) if options.batching is not None else None
-        load = partial(loader.load, options=options.load, batcher=self._batcher)
-        self._keepers = [Keeper(model, self._registry, load, options.patience) for model in options.models]
+        self._batcher = Batcher(options.batching, self._metrics) if options.batching is not None else None
+        loader = Loader(options.load, self._batcher, self._metrics)
+        self._fleet = Fleet(
+            self._registry,
+            loader.load,
+            options.patience,
+            labels_for_unavailable=options.labels_for_unavailable,
+        )
+        self._inference = Inference(options.predict, self._metrics)
         self._grpc: grpc.Server | None = None
+        self.port: int | None = None
+        """The gRPC port, once started."""
+        self._http: HttpServer | None = None
+        self._watch: ConfigWatch | None = None
+
+    @property
+    def rest_port(self) -> int | None:
+        """The HTTP port, once started; None without one."""
+        return None if self._http is None else self._http.port
 
     def start(self) -> int | None:
-        """Load every model, then listen. Returns the port, or None where `stopping` was set first.
+        """Load every model, then listen. Returns the gRPC port, or None where `stopping` was set first.
 
         Raises:
-            RiverlensError: a model has no version that loads.
-            SetupError: the port is taken.
+            RiverlensError: a model has no version that loads, or a label may not point where it would.
+            SetupError: a port is taken.
         """
-        for keeper in self._keepers:
-            keeper.start()
-        for model in self._options.models:
-            if not self._wait_for(model):
-                return None
-        self._grpc, port = self._listen(self._options.listen)
-        return port
-
-    def _wait_for(self, model: Model) -> bool:
-        """Block until a version answers. Waits while there is none to load, as TensorFlow Serving does."""
-        while not self._registry.wait_until(lambda: self._is_decided(model.name), _STOP_CHECK_S):
-            if self._stopping.is_set():
-                return False
-        failures = [s for s in self._registry.statuses(model.name) if s.state is State.END]
-        if not self._is_available(model.name):
-            reasons = "".join(
-                f"{{{{name: {model.name} version: {s.version}}} due to error: {s.error}}}, " for s in failures
-            )
-            raise RiverlensError(
-                f"Failed to start server. Error: UNKNOWN: {len(failures)} servable(s) did not become"
-                f" available: {{{reasons}}}; tried"
-                f" --max_num_load_retries={self._options.patience.max_retries} more times"
-            )
-        return True
-
-    def _is_available(self, name: str) -> bool:
-        return any(status.state is State.AVAILABLE for status in self._registry.statuses(name))
-
-    def _is_decided(self, name: str) -> bool:
-        states = {status.state for status in self._registry.statuses(name)}
-        return State.AVAILABLE in states or states == {State.END}
-
-    def _listen(self, listen: Listen) -> tuple[grpc.Server, int]:
-        pool = ThreadPoolExecutor(listen.max_threads, thread_name_prefix="grpc")
-        server = grpc.server(pool, options=_CHANNEL_OPTIONS, maximum_concurrent_rpcs=listen.max_threads)
-        server.add_generic_rpc_handlers(
-            handlers(self._registry, Predict(self._registry, self._options.predict))
-        )
+        options = self._options
         try:
-            port = server.add_insecure_port(f"{listen.address}:{listen.port or 0}")
-        except RuntimeError as error:
-            raise SetupError(
-                f"cannot listen on {listen.address}:{listen.port}: it is taken or not ours;"
-                " choose another with --port, or let --port=auto find a free one"
-            ) from error
-        server.start()
-        return server, port
+            if not self._fleet.configure(options.models, self._stopping.is_set):
+                return None
+        except ServingError as error:
+            raise RiverlensError(f"Failed to start server. Error: {error}; {self._mend(error)}") from error
+        services = Services(self._registry, self._inference, self._metrics, self._reload)
+        methods = {**services.methods(), **(health.methods() if options.listen.health else {})}
+        self._grpc, self.port = grpc_server.listen(options.listen, methods)
+        if options.rest is not None:
+            api = RestApi(self._registry, self._inference, self._metrics, options.rest)
+            self._http = HttpServer(options.listen.address, options.rest, api)
+        if options.config_file is not None and options.config_poll_s > 0:
+            self._watch = ConfigWatch(options.config_file, options.config_poll_s, self._reload)
+            self._watch.start()
+        return self.port
+
+    def _mend(self, error: ServingError) -> str:
+        if error.code is Code.FAILED_PRECONDITION:
+            return (
+                "start without the label and add it later (--model_config_file_poll_wait_seconds), or with"
+                " --allow_version_labels_for_unavailable_models"
+            )
+        return f"tried --max_num_load_retries={self._options.patience.max_retries} more times"
+
+    def _reload(self, models: tuple[Model, ...], timeout_ms: int = 0) -> None:
+        give_up_at = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else float("inf")
+
+        def give_up() -> bool:
+            return self._stopping.is_set() or time.monotonic() > give_up_at
+
+        if not self._fleet.configure(models, give_up):
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED, "the models are still loading; the new configuration stays"
+            )
 
     def stop(self) -> bool:
         """Refuse new calls, let those in flight finish for `drain_s`, unload. False if some did not end."""
-        if self._grpc is not None:
-            drained = self._grpc.stop(self._options.drain_s)
-            _log.info("draining: no new calls, those in flight have %g s", self._options.drain_s)
-            drained.wait()
-        stoppers = [threading.Thread(target=keeper.stop, daemon=True) for keeper in self._keepers]
-        for stopper in stoppers:
-            stopper.start()
-        for stopper in stoppers:
-            stopper.join(_UNLOAD_S)
-        if any(stopper.is_alive() for stopper in stoppers):
+        self._stopping.set()
+        if self._watch is not None:
+            self._watch.stop()
+        self._drain(self._options.drain_s)
+        if not self._fleet.stop():
             return False
         if self._batcher is not None:
             self._batcher.stop()
         return True
 
-
-_UNLOAD_S = 2.0
-"""Enough to free graphs; what takes longer is a call or a load that will not end."""
+    def _drain(self, drain_s: float) -> None:
+        deadline = time.monotonic() + drain_s
+        drained = self._grpc.stop(drain_s) if self._grpc is not None else None
+        if self._http is not None:
+            self._http.refuse()
+        if drained is not None:
+            _log.info("draining: no new calls, those in flight have %g s", drain_s)
+            drained.wait()
+        if self._http is not None:
+            self._http.stop(max(deadline - time.monotonic(), 0))

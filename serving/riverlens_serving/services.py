@@ -1,105 +1,149 @@
-"""The gRPC methods: bytes in, bytes out, a status for everything that fails.
+"""The methods of PredictionService and ModelService: bytes in, bytes out, ServingError for all that fails.
 
-Predict's handler gets raw bytes and gives raw bytes: parsing and writing happen here, under our hands, where
-their cost can be seen (`Predict.handle` is what the overhead benchmark times).
+Predict gets raw bytes and gives raw bytes: parsing and writing happen here, under our hands, where their cost
+can be seen (`Services.predict` is what the overhead benchmark times).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import grpc
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
-from riverlens_serving import lookup, metadata, prediction
-from riverlens_serving.config import PredictOptions
+from riverlens_serving import lookup, metadata, model_config
+from riverlens_serving.config import Model
+from riverlens_serving.inference import Inference
+from riverlens_serving.metrics import Counter, Metrics
 from riverlens_serving.registry import Registry
-from riverlens_serving.status import ServingError, cut, invalid
+from riverlens_serving.status import Code, ServingError, invalid
 
 _log = logging.getLogger(__name__)
 
-_GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
+Handle = Callable[[bytes, int], bytes]
+"""Request bytes and the caller's timeout in ms (0 or less: none) to reply bytes; raises ServingError."""
+
+Reload = Callable[[tuple[Model, ...], int], None]
+"""Serve these models from now on, waiting for new ones for so many ms; raises ServingError."""
+
+_GRPC = "GRPC"
 
 
-class Predict:
-    """The Predict method without its transport."""
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the gRPC methods do, without their transport."""
 
-    def __init__(self, registry: Registry, options: PredictOptions) -> None:
-        self._registry = registry
-        self._options = options
+    registry: Registry
+    inference: Inference
+    metrics: Metrics
+    reload: Reload
 
-    def handle(self, request_bytes: bytes, timeout_ms: int) -> bytes:
-        """A serialized PredictRequest to a serialized PredictResponse. `timeout_ms <= 0`: none.
-
-        Raises:
-            ServingError: with the status for the caller.
-        """
+    def predict(self, request_bytes: bytes, timeout_ms: int) -> bytes:
+        """A serialized PredictRequest to a serialized PredictResponse."""
         request = predict_pb2.PredictRequest.FromString(request_bytes)
-        if not request.HasField("model_spec"):
-            raise invalid(lookup.MISSING_MODEL_SPEC)
-        name = request.model_spec.name
-        with lookup.hold(self._registry, request.model_spec) as held:
-            servable = held.servable
-            call = prediction.prepare(request, servable, self._options)
-            outputs = servable.session.run(call.feeds, call.fetches, timeout_ms)
-            as_content = self._options.reply_as_content
-            return prediction.reply(name, held.version, call, outputs, servable, as_content=as_content)
+        with self.metrics.request(request.model_spec.name, "Predict", _GRPC):
+            _check_spec(request)
+            with lookup.hold(self.registry, request.model_spec) as held:
+                return self.inference.predict(held.servable, held.version, request, timeout_ms)
+
+    def classify(self, request: Any, timeout_ms: int) -> Any:
+        """A ClassificationRequest to a ClassificationResponse."""
+        with self.metrics.request(request.model_spec.name, "Classify", _GRPC):
+            _check_spec(request)
+            with lookup.hold(self.registry, request.model_spec) as held:
+                return self.inference.classify(held.servable, held.version, request, timeout_ms)
+
+    def regress(self, request: Any, timeout_ms: int) -> Any:
+        """A RegressionRequest to a RegressionResponse."""
+        with self.metrics.request(request.model_spec.name, "Regress", _GRPC):
+            _check_spec(request)
+            with lookup.hold(self.registry, request.model_spec) as held:
+                return self.inference.regress(held.servable, held.version, request, timeout_ms)
+
+    def multi_inference(self, request: Any, timeout_ms: int) -> Any:
+        """A MultiInferenceRequest to a MultiInferenceResponse. The first task's ModelSpec finds the model."""
+        spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        with lookup.hold(self.registry, spec) as held:
+            return self.inference.multi_inference(held.servable, held.version, request, timeout_ms)
+
+    def reload_config(self, request: Any, timeout_ms: int) -> Any:
+        """A ReloadConfigRequest to a ReloadConfigResponse, once every new model answers."""
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is"
+                " currently supported"
+            )
+        try:
+            models = model_config.from_message(request.config)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+        counters = {family.name: family for family in self.metrics.families() if isinstance(family, Counter)}
+        before = {name: _value(counters.get(name)) for name in request.metric_names}
+        self.reload(models, timeout_ms)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        for name, value in before.items():
+            response.metric.add(name=name, int64_value_increase=_value(counters.get(name)) - value)
+        return response
+
+    def get_model_metadata(self, request: Any, _timeout_ms: int) -> Any:
+        """See `metadata.get_model_metadata`."""
+        return metadata.get_model_metadata(request, self.registry)
+
+    def get_model_status(self, request: Any, _timeout_ms: int) -> Any:
+        """See `metadata.get_model_status`."""
+        return metadata.get_model_status(request, self.registry)
+
+    def methods(self) -> Mapping[str, Mapping[str, Handle]]:
+        """Service -> method -> handler. What is not in it is UNIMPLEMENTED."""
+        return {
+            "tensorflow.serving.PredictionService": {
+                "Predict": self.predict,
+                "Classify": _message(classification_pb2.ClassificationRequest, self.classify),
+                "Regress": _message(regression_pb2.RegressionRequest, self.regress),
+                "MultiInference": _message(inference_pb2.MultiInferenceRequest, self.multi_inference),
+                "GetModelMetadata": _message(
+                    get_model_metadata_pb2.GetModelMetadataRequest, self.get_model_metadata
+                ),
+            },
+            "tensorflow.serving.ModelService": {
+                "GetModelStatus": _message(get_model_status_pb2.GetModelStatusRequest, self.get_model_status),
+                "HandleReloadConfigRequest": _message(
+                    model_management_pb2.ReloadConfigRequest, self.reload_config
+                ),
+            },
+        }
 
 
-def handlers(registry: Registry, predict: Predict) -> tuple[grpc.GenericRpcHandler, ...]:
-    """PredictionService and ModelService. A method that is not served is UNIMPLEMENTED."""
-    get_metadata = _method(
-        get_model_metadata_pb2.GetModelMetadataRequest,
-        lambda request: metadata.get_model_metadata(request, registry),
-    )
-    get_status = _method(
-        get_model_status_pb2.GetModelStatusRequest,
-        lambda request: metadata.get_model_status(request, registry),
-    )
-    return (
-        grpc.method_handlers_generic_handler(
-            "tensorflow.serving.PredictionService",
-            {"Predict": _handler(predict.handle), "GetModelMetadata": _handler(get_metadata)},
-        ),
-        grpc.method_handlers_generic_handler(
-            "tensorflow.serving.ModelService", {"GetModelStatus": _handler(get_status)}
-        ),
-    )
+def _check_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise invalid(lookup.MISSING_MODEL_SPEC)
 
 
-def _method(request_type: Any, answer: Callable[[Any], Any]) -> Callable[[bytes, int], bytes]:
-    def handle(request_bytes: bytes, _timeout_ms: int) -> bytes:
-        response: bytes = answer(request_type.FromString(request_bytes)).SerializeToString()
+def _value(counter: Counter | None) -> int:
+    return 0 if counter is None else counter.first()
+
+
+def _message(request_type: Any, answer: Callable[[Any, int], Any]) -> Handle:
+    def handle(request_bytes: bytes, timeout_ms: int) -> bytes:
+        response: bytes = answer(request_type.FromString(request_bytes), timeout_ms).SerializeToString()
         return response
 
     return handle
 
 
-def _handler(handle: Callable[[bytes, int], bytes]) -> Any:
-    def serve(request_bytes: bytes, context: grpc.ServicerContext) -> bytes:
-        try:
-            return handle(request_bytes, _timeout_ms(context))
-        except ServingError as error:
-            context.set_code(_GRPC_CODES[error.code])
-            context.set_details(cut(error.message))
-        except Exception:  # noqa: BLE001  # a defect must not look like the caller's fault: INTERNAL, and a traceback
-            _log.exception("a handler failed")
-            context.set_code(grpc.StatusCode.INTERNAL)
-            context.set_details("the model server failed; its log says why")
-        return b""
-
-    return grpc.unary_unary_rpc_method_handler(serve)
-
-
-_NO_DEADLINE_S = 1e9
-"""Python gRPC gives a call without a deadline some 292 million years."""
-
-
-def _timeout_ms(context: grpc.ServicerContext) -> int:
-    """The caller's deadline for RunOptions. One already past gives 0, no timeout, as TensorFlow Serving."""
-    remaining_s = context.time_remaining()
-    if remaining_s > _NO_DEADLINE_S:
-        return 0
-    return int(remaining_s * 1000)
+def defect(error: Exception) -> ServingError:
+    """A failure of our own, which must not look like the caller's: INTERNAL, and a traceback in the log."""
+    _log.error("a handler failed", exc_info=error)
+    return ServingError(Code.INTERNAL, "the model server failed; its log says why")

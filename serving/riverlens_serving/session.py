@@ -8,12 +8,14 @@ Serving never does.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from riverlens_serving.metrics import Metrics
 from riverlens_serving.status import Code, ServingError, invalid
 from riverlens_serving.tensors import Array
 
@@ -149,6 +151,29 @@ class PublicSession:
     def data_type(self, tensor_name: str) -> int:
         """See `Session.data_type`."""
         return int(self._session.graph.as_graph_element(tensor_name).dtype.base_dtype.as_datatype_enum)
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self._session.close()
+
+
+class CountedSession:
+    """A session that counts its runs."""
+
+    def __init__(self, session: Session, metrics: Metrics) -> None:
+        self._session = session
+        self._metrics = metrics
+
+    def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int) -> list[Array]:
+        """See `Session.run`."""
+        started = time.perf_counter()
+        outputs = self._session.run(feeds, fetches, timeout_ms)
+        self._metrics.graph_run((time.perf_counter() - started) * 1e6)
+        return outputs
+
+    def data_type(self, tensor_name: str) -> int:
+        """See `Session.data_type`."""
+        return self._session.data_type(tensor_name)
 
     def close(self) -> None:
         """See `Session.close`."""

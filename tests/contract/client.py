@@ -10,13 +10,19 @@ from typing import Any, Self
 import grpc
 import pytest
 import tensorflow as tf
+from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    input_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 TIMEOUT_S = 30.0
@@ -61,6 +67,19 @@ def predict_request(
     return request
 
 
+def example(**features: float) -> Any:
+    """A tf.Example of float features."""
+    message = example_pb2.Example()
+    for name, value in features.items():
+        message.features.feature[name].float_list.value.append(value)
+    return message
+
+
+def examples(*values: Any) -> Any:
+    """An Input of these tf.Examples."""
+    return input_pb2.Input(example_list=input_pb2.ExampleList(examples=values))
+
+
 def array(proto: Any) -> Any:
     """The values of a reply's tensor."""
     return tf.make_ndarray(proto)
@@ -95,6 +114,28 @@ class Client:
     def predict_future(self, model: Any, inputs: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> Any:
         """The call under way: `.result()` gives the PredictResponse."""
         return self._prediction.Predict.future(predict_request(model, inputs), timeout_s)
+
+    def classify(self, model: Any, given: Any) -> Any:
+        """The ClassificationResponse to an Input."""
+        request = classification_pb2.ClassificationRequest(model_spec=model, input=given)
+        return self._prediction.Classify(request, TIMEOUT_S)
+
+    def regress(self, model: Any, given: Any) -> Any:
+        """The RegressionResponse to an Input."""
+        request = regression_pb2.RegressionRequest(model_spec=model, input=given)
+        return self._prediction.Regress(request, TIMEOUT_S)
+
+    def multi_inference(self, tasks: Sequence[tuple[Any, str]], given: Any) -> Any:
+        """The MultiInferenceResponse to tasks of a ModelSpec and a method, on one Input."""
+        request = inference_pb2.MultiInferenceRequest(input=given)
+        for model, method in tasks:
+            request.tasks.add(model_spec=model, method_name=f"tensorflow/serving/{method}")
+        return self._prediction.MultiInference(request, TIMEOUT_S)
+
+    def reload(self, config: Any, metric_names: Sequence[str] = ()) -> Any:
+        """The ReloadConfigResponse."""
+        request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=metric_names)
+        return self._models.HandleReloadConfigRequest(request, TIMEOUT_S)
 
     def metadata(self, model: Any, fields: Sequence[str] = ("signature_def",)) -> Any:
         """The GetModelMetadataResponse."""

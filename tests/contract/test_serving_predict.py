@@ -53,6 +53,13 @@ REFUSALS: list[Any] = [
         id="row-5-unknown-label-before-unknown-model",
     ),
     pytest.param(
+        spec("half_plus_two", label="gone"),
+        {},
+        (),
+        Refusal("NOT_FOUND", "Servable not found for request: Specific(half_plus_two, 9)"),
+        id="row-6-label-of-a-version-that-is-not-ready",
+    ),
+    pytest.param(
         spec("half_plus_two", signature="other"),
         {},
         ("nothing",),
@@ -159,6 +166,7 @@ def _proto(**fields: Any) -> Any:
     return message
 
 
+@pytest.mark.row("check 10")
 @pytest.mark.parametrize(
     "proto",
     [
@@ -195,6 +203,13 @@ def test_typed_lists_need_not_fit_the_shape(
     assert array(client.predict("half_plus_two", {"x": proto}).outputs["y"]).tolist() == expected
 
 
+def test_a_label_finds_its_version(client: Client) -> None:
+    """A request by label is answered by the label's version, and the reply names that version alone."""
+    reply = client.predict(spec("half_plus_two", label="stable"), {"x": floats(2)})
+    assert reply.model_spec == spec("half_plus_two", version=1, signature="serving_default")
+
+
+@pytest.mark.row("check 8b")
 def test_fewer_inputs_than_the_signature_are_filled_by_its_defaults(client: Client) -> None:
     """Row 8b: an input with a default in the signature may be left out, or be sent."""
     assert array(client.predict("defaults", {"x": floats(1, 2)}).outputs["y"]).tolist() == [11, 12]
@@ -202,6 +217,7 @@ def test_fewer_inputs_than_the_signature_are_filled_by_its_defaults(client: Clie
     assert array(client.predict("defaults", both).outputs["y"]).tolist() == [2, 3]
 
 
+@pytest.mark.row("check 12")
 def test_a_shape_that_no_kernel_takes_is_the_kernels_refusal(client: Client) -> None:
     """Row 12: the server checks no shapes; the failing kernel's text comes back with its node."""
     got = refusal(client.predict, "matmul", {"x": floats([1, 2, 3, 4], [5, 6, 7, 8])})
@@ -209,12 +225,14 @@ def test_a_shape_that_no_kernel_takes_is_the_kernels_refusal(client: Client) -> 
     assert got.message.startswith("Matrix size-incompatible: In[0]: [2,4], In[1]: [3,2]\n\t [[{{")
 
 
+@pytest.mark.row("check 12")
 def test_a_shape_that_the_model_tolerates_is_answered(client: Client) -> None:
     """Row 12: a shape that differs from earlier ones is answered where the operations take it."""
     assert array(client.predict("rank", {"x": floats([1, 2], [3, 4])}).outputs["y"]).tolist() == [3, 7]
     assert array(client.predict("rank", {"x": floats([[1, 2], [3, 4]])}).outputs["y"]).tolist() == [10]
 
 
+@pytest.mark.row("check 12b")
 def test_bad_image_bytes_are_invalid_argument(client: Client) -> None:
     """Row 12b: an undecodable image is INVALID_ARGUMENT with the decoding node's name."""
     got = refusal(
@@ -225,6 +243,7 @@ def test_bad_image_bytes_are_invalid_argument(client: Client) -> None:
     assert "[[{{" in got.message
 
 
+@pytest.mark.row("check 12c")
 def test_zero_rows_give_empty_outputs(client: Client) -> None:
     """Row 12c: a batch of no rows is answered with no rows."""
     reply = client.predict("half_plus_two", {"x": tensor([], "float32")})

@@ -15,13 +15,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from riverlens_serving import loader
 from riverlens_serving.batching import Batcher
 from riverlens_serving.batching_parameters import BatchingParameters
 from riverlens_serving.config import LoadOptions, PredictOptions
-from riverlens_serving.loader import Servable
+from riverlens_serving.inference import Inference
+from riverlens_serving.loader import Loader
+from riverlens_serving.metrics import Metrics
 from riverlens_serving.registry import Registry
-from riverlens_serving.services import Predict
+from riverlens_serving.servable import Servable
+from riverlens_serving.services import Services
 from riverlens_serving.session import Session
 from riverlens_serving.tensors import Array
 from tests.contract.client import predict_request, spec
@@ -52,10 +54,11 @@ class _Timed:
         self.inner.close()
 
 
-def _predict(servable: Servable) -> Predict:
+def _services(servable: Servable) -> Services:
     registry = Registry()
     registry.add("model", 1, servable)
-    return Predict(registry, PredictOptions())
+    metrics = Metrics()
+    return Services(registry, Inference(PredictOptions(), metrics), metrics, lambda *_: None)
 
 
 def _jpeg(size_bytes: int) -> bytes:
@@ -68,16 +71,17 @@ def _jpeg(size_bytes: int) -> bytes:
 
 def test_handling_32_encoded_images_costs_a_millisecond(tmp_path: Path) -> None:
     """From request bytes to reply bytes, less the run: at most 1 ms for 32 JPEGs and 100 boxes each."""
-    servable = loader.load(mean_colour_detector(tmp_path / "1", slots=100), LoadOptions(), None)
+    folder = mean_colour_detector(tmp_path / "1", slots=100)
+    servable = Loader(LoadOptions(), None, Metrics()).load(folder)
     timed = _Timed(servable.session)
-    predict = _predict(replace(servable, session=timed))
+    services = _services(replace(servable, session=timed))
     images = tf.make_tensor_proto([_jpeg(45_000)] * 32)
     request = predict_request(spec("model", signature="encoded_image_string"), {"inputs": images})
     request_bytes = request.SerializeToString()
     overheads_ms = []
     for _ in range(20):
         started = time.perf_counter()
-        reply = predict.handle(request_bytes, 0)
+        reply = services.predict(request_bytes, 0)
         overheads_ms.append((time.perf_counter() - started - timed.seconds) * 1000)
     print(  # noqa: T201  # the figure, with -s
         f"\nhandler, 32 images: {len(request_bytes)} bytes in, {len(reply)} bytes out, median"
@@ -98,16 +102,16 @@ def dense(tmp_path: Path) -> Path:
 def _calls_per_second(folder: Path, parameters: BatchingParameters | None) -> float:
     """16 callers, one row a call, each waiting for its answer before the next."""
     batcher = Batcher(parameters) if parameters is not None else None
-    servable = loader.load(folder, LoadOptions(), batcher)
-    predict = _predict(servable)
+    servable = Loader(LoadOptions(), batcher, Metrics()).load(folder)
+    services = _services(servable)
     row = tf.make_tensor_proto(np.ones((1, WIDTH), np.float32))
     request_bytes = predict_request("model", {"x": row}).SerializeToString()
 
     def call_repeatedly(_caller: int) -> None:
         for _ in range(CALLS_EACH):
-            predict.handle(request_bytes, 0)
+            services.predict(request_bytes, 0)
 
-    predict.handle(request_bytes, 0)
+    services.predict(request_bytes, 0)
     with ThreadPoolExecutor(CALLERS) as callers:
         started = time.perf_counter()
         list(callers.map(call_repeatedly, range(CALLERS)))

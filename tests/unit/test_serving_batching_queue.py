@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens_serving.batching_parameters import BatchingParameters, check_for_load
-from riverlens_serving.batching_queue import BatchScheduler
+from riverlens_serving.batching_queue import BatchScheduler, part_sizes
 from riverlens_serving.status import Code, ServingError
 
 
@@ -19,6 +20,10 @@ class Task:
 
     rows: int
     name: str = ""
+
+    def split(self, sizes: Sequence[int]) -> Sequence[Task]:
+        """Parts of the same name."""
+        return [Task(size, self.name) for size in sizes]
 
 
 def _scheduler(
@@ -168,3 +173,41 @@ def test_wrong_allowed_sizes_fail_the_load(sizes: tuple[int, ...], text: str) ->
         check_for_load(BatchingParameters(max_batch_size=8, allowed_batch_sizes=sizes))
     assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, text)
     check_for_load(BatchingParameters(max_batch_size=8, allowed_batch_sizes=(1, 8)))
+
+
+@given(st.integers(1, 50), st.integers(0, 10), st.integers(1, 10))
+def test_parts_fill_the_open_batch_then_whole_ones(rows: int, room: int, limit: int) -> None:
+    """Parts add up to the request, the first fits what is open, and all but the last are full."""
+    room = min(room, limit, rows - 1)
+    sizes = part_sizes(rows, room, limit)
+    assert sum(sizes) == rows
+    assert all(0 < size <= limit for size in sizes)
+    assert sizes[: room > 0] == [room][: room > 0]
+    assert all(size == limit for size in sizes[room > 0 : -1])
+
+
+def test_a_large_request_is_spread_in_order() -> None:
+    """With splitting, a request fills the open batch and goes on in the next ones."""
+    scheduler: BatchScheduler[Task] = BatchScheduler(
+        BatchingParameters(
+            max_batch_size=12,
+            max_execution_batch_size=4,
+            enable_large_batch_splitting=True,
+            num_batch_threads=1,
+        )
+    )
+    scheduler.add("q", Task(3, "a"), 0.0)
+    scheduler.add("q", Task(7, "b"), 0.0)
+    scheduler.add("q", Task(2, "c"), 0.0)
+    taken = [scheduler.take(0.0) for _ in range(3)]
+    batches = [[(task.name, task.rows) for task in batch[1]] for batch in taken if batch is not None]
+    assert batches == [[("a", 3), ("b", 1)], [("b", 4)], [("b", 2), ("c", 2)]]
+
+
+def test_a_limit_of_execution_above_the_requests_fails_the_load() -> None:
+    """max_execution_batch_size may not exceed max_batch_size."""
+    parameters = BatchingParameters(
+        max_batch_size=4, max_execution_batch_size=8, enable_large_batch_splitting=True, num_batch_threads=1
+    )
+    with pytest.raises(ServingError, match="greater than or equal to max_execution_batch_size"):
+        check_for_load(parameters)

@@ -9,7 +9,7 @@ import pytest
 from riverlens.errors import SettingsError
 from riverlens_serving import batching_parameters, flags, model_config
 from riverlens_serving.batching_parameters import BatchingParameters
-from riverlens_serving.config import Model, ServerOptions
+from riverlens_serving.config import Model, ServerOptions, Tls
 from riverlens_serving.status import cut
 from riverlens_serving.versions import All, Latest, Specific
 
@@ -73,8 +73,14 @@ def test_auto_asks_for_a_free_port(tmp_path: Path) -> None:
         (["--model_base_path=/m", "--port=x"], "'x' is not a port number or auto"),
         (["--model_base_path=/m", "--port=70000"], "'70000' is not a port number or auto"),
         (["--model_base_path=/m", "--no_such_flag"], "unrecognized arguments: --no_such_flag"),
-        (["--model_base_path=/m", "--ssl_config_file=x"], "--ssl_config_file: TensorFlow Serving's, but"),
-        (["--model_base_path=/m", "--rest_api_port=8501"], "does not serve REST"),
+        (
+            ["--model_base_path=/m", "--use_alts_credentials"],
+            "--use_alts_credentials: TensorFlow Serving's, but",
+        ),
+        (["--model_base_path=/m", "--prefer_tflite_model=true"], "does not serve TensorFlow Lite models"),
+        (["--model_base_path=/m", "--rest_api_port=8500"], "--rest_api_port: must differ from --port"),
+        (["--model_base_path=/m", "--grpc_channel_arguments=x"], "'x' is not a list of key=value"),
+        (["--model_base_path=/m", "--ssl_config_file=/no/such"], "--ssl_config_file: cannot read /no/such"),
         (
             ["--model_base_path=/m", "--batching_parameters_file=x"],
             (
@@ -105,7 +111,7 @@ def test_a_wrong_flag_is_one_clear_line(argv: list[str], text: str) -> None:
 def test_all_wrong_flags_are_told_together() -> None:
     """Two faults are two lines."""
     with pytest.raises(SettingsError) as caught:
-        flags.parse(["--port=0", "--ssl_config_file=x"], "serve")
+        flags.parse(["--port=0", "--mixed_precision=bfloat16"], "serve")
     assert len(str(caught.value).splitlines()) == 3
 
 
@@ -115,6 +121,59 @@ def test_flags_without_effect_are_warned_about(caplog: pytest.LogCaptureFixture)
         "--model_base_path=/m", "--num_load_threads=4", "--rest_api_port=0", "--use_alts_credentials=false"
     )
     assert caplog.messages == ["--num_load_threads has no effect in the embedded server"]
+
+
+def test_http_is_off_unless_a_port_is_given() -> None:
+    """TensorFlow Serving's defaults: no HTTP port; with one, 30 s a run and no metrics."""
+    assert _parse("--model_base_path=/m").rest is None
+    rest = _parse("--model_base_path=/m", "--rest_api_port=8501").rest
+    assert rest is not None
+    assert (rest.port, rest.timeout_ms, rest.cors, rest.metrics_path) == (8501, 30_000, False, None)
+
+
+def test_metrics_need_the_http_port(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A monitoring file without an HTTP port is warned about; with one it names the page."""
+    flag = f"--monitoring_config_file={_written(tmp_path, 'prometheus_config { enable: true }')}"
+    assert _parse("--model_base_path=/m", flag).rest is None
+    assert caplog.messages == ["--monitoring_config_file has no effect without --rest_api_port"]
+    rest = _parse("--model_base_path=/m", flag, "--rest_api_port=auto").rest
+    assert rest is not None
+    assert (rest.port, rest.metrics_path) == (None, "/monitoring/prometheus/metrics")
+
+
+def test_warmup_is_on_and_runs_once() -> None:
+    """A warm-up file is replayed once unless told otherwise; switched off, not at all."""
+    assert _parse("--model_base_path=/m").load.warmup_iterations == 1
+    assert _parse("--model_base_path=/m", "--num_request_iterations_for_warmup=3").load.warmup_iterations == 3
+    assert _parse("--model_base_path=/m", "--enable_model_warmup=false").load.warmup_iterations == 0
+
+
+def test_channel_arguments_are_numbers_where_they_can_be() -> None:
+    """`k=1,k=text` gives gRPC an int and a text."""
+    listen = _parse("--model_base_path=/m", "--grpc_channel_arguments=grpc.a=1000,grpc.b=x=y").listen
+    assert listen.channel_options == (("grpc.a", 1000), ("grpc.b", "x=y"))
+
+
+PEM = "-----BEGIN X-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (f"server_key: '{PEM}' server_cert: '{PEM}'", 0),
+        (f"server_key: 'key.pem' server_cert: '{PEM}'", 1),
+        (f"server_key: '{PEM}' server_cert: '{PEM}' client_verify: true", 1),
+    ],
+)
+def test_tls_takes_pem_texts(tmp_path: Path, text: str, problems: int) -> None:
+    """Key and certificate are the PEM texts themselves, and verified clients need an authority."""
+    flag = f"--ssl_config_file={_written(tmp_path, text)}"
+    if not problems:
+        assert _parse("--model_base_path=/m", flag).listen.tls == Tls(PEM.encode(), PEM.encode())
+        return
+    with pytest.raises(SettingsError, match="put the PEM text itself there") as caught:
+        _parse("--model_base_path=/m", flag)
+    assert len(str(caught.value).splitlines()) == problems
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +213,7 @@ def test_batching_parameters_are_read(tmp_path: Path) -> None:
         ("max_batch { value: 1 }", "has no field named"),
         ("max_batch_size { value: 0 }", "max_batch_size must be at least 1; was 0"),
         ("num_batch_threads { value: 0 }", "num_batch_threads must be at least 1; was 0"),
-        ("enable_large_batch_splitting { value: true }", "enable_large_batch_splitting is not served here"),
+        ("max_execution_batch_size { value: -1 }", "max_execution_batch_size must be at least 0; was -1"),
     ],
 )
 def test_wrong_batching_parameters_name_the_file(tmp_path: Path, text: str, problem: str) -> None:
@@ -189,6 +248,8 @@ def test_model_configs_are_read(tmp_path: Path) -> None:
           config { name: "b" base_path: "/b" model_platform: "tensorflow" model_version_policy { all {} } }
           config { name: "c" base_path: "/c" model_platform: "tensorflow"
                    model_version_policy { specific { versions: 1 versions: 3 } } }
+          config { name: "e" base_path: "/e" model_platform: "tensorflow"
+                   version_labels { key: "stable" value: 1 } version_labels { key: "canary" value: 2 } }
           config { name: "d" base_path: "/d" model_platform: "tensorflow"
                    model_version_policy { latest { num_versions: 2 } } } }""",
     )
@@ -196,6 +257,7 @@ def test_model_configs_are_read(tmp_path: Path) -> None:
         Model("a", Path("/a"), Latest(1)),
         Model("b", Path("/b"), All()),
         Model("c", Path("/c"), Specific(frozenset({1, 3}))),
+        Model("e", Path("/e"), Latest(1), {"stable": 1, "canary": 2}),
         Model("d", Path("/d"), Latest(2)),
     )
 
@@ -212,13 +274,6 @@ def test_model_configs_are_read(tmp_path: Path) -> None:
         (
             'model_config_list { config { name: "a" base_path: "a" model_platform: "tensorflow" } }',
             "base_path must be absolute; was 'a'",
-        ),
-        (
-            (
-                'model_config_list { config { name: "a" base_path: "/a" model_platform: "tensorflow"'
-                ' version_labels { key: "stable" value: 1 } } }'
-            ),
-            "version_labels are not served",
         ),
         (
             (

@@ -12,7 +12,7 @@ import pytest
 
 from riverlens_serving.config import Model, Patience
 from riverlens_serving.keeper import Keeper
-from riverlens_serving.loader import Servable
+from riverlens_serving.servable import Servable
 from riverlens_serving.registry import Registry
 from riverlens_serving.status import Code, ServingError
 from riverlens_serving.versions import All, State
