@@ -135,14 +135,13 @@ def _roles(outputs: Mapping[str, TensorSpec]) -> tuple[str | None, ...] | None:
     for names in (_BY_NAMES, _BY_NUMBERS):
         if set(names[:3]) <= outputs.keys() and _may_be_boxes(outputs[names[0]]):
             return (*names[:3], names[3] if names[3] in outputs else None)
-    tables = [alias for alias, tensor in outputs.items() if tensor.rank in {3, None}]
-    by_word = [_only(outputs, words) for words in _WORDS]
-    boxes, scores, classes, count = by_word
+    boxes, scores, classes, count = (_only(outputs, words) for words in _WORDS)
     if boxes and scores and _may_be_boxes(outputs[boxes]):
-        if classes:
+        if classes and classes != scores:
             return (boxes, scores, classes, count)
         if outputs[scores].rank == 3:  # noqa: PLR2004  # [N, K, classes]
             return (boxes, scores, None, None)
+    tables = [alias for alias, tensor in outputs.items() if _may_be_table(tensor)]
     if len(tables) == 1:
         return (tables[0], None, None, None)
     return None
@@ -150,6 +149,15 @@ def _roles(outputs: Mapping[str, TensorSpec]) -> tuple[str | None, ...] | None:
 
 def _may_be_boxes(tensor: TensorSpec) -> bool:
     return tensor.shape is None or (len(tensor.shape) == 3 and tensor.shape[2] in {_CORNERS, None})  # noqa: PLR2004  # [N, K, 4]
+
+
+def _may_be_table(tensor: TensorSpec) -> bool:
+    """[N,a,b] with room for a box, a score and a class in one of the two."""
+    if tensor.shape is None:
+        return True
+    if len(tensor.shape) != 3 or not tensor.dtype.startswith("float"):  # noqa: PLR2004  # [N, a, b]
+        return False
+    return any(size is None or size > _CORNERS for size in tensor.shape[1:])
 
 
 def _only(outputs: Mapping[str, TensorSpec], words: tuple[str, ...]) -> str | None:

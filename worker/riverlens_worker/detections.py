@@ -137,9 +137,7 @@ def _tell_apart(rule: DetectionRule, arrays: Arrays) -> Table:
     if rule.scores is None:
         table = split_table(boxes, rule.class_count) if boxes.ndim == 3 else None  # noqa: PLR2004  # [N, a, b]
         if table is None:
-            raise MisshapenReplyError(
-                f"{rule.boxes!r} has shape {boxes.shape}, no table of boxes; see output_kind"
-            )
+            raise MisshapenReplyError(f"{rule.boxes!r} has shape {boxes.shape}, no table of boxes")
         return table
     scores = _numbers(arrays, rule.scores)
     classes = None if rule.classes is None or scores.ndim == 3 else _numbers(arrays, rule.classes)  # noqa: PLR2004  # [N, K, classes]
