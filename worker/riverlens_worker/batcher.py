@@ -24,20 +24,28 @@ class Batcher:
         self._metrics = metrics
         self._changed = Signal()
         self._ended = False
+        self._share = limits.share
+        self._waiting = 0
+        self._most_waiting = limits.nbytes
 
     async def run(self) -> None:
         """Pull rows until the input ends."""
         while True:
-            await self._changed.until(lambda: len(self._open) < self._open.limits.rows)
+            await self._changed.until(self._has_room)
             try:
                 rows = await self._rows.receive_many(self._open.limits.rows - len(self._open))
             except EndOfStream:
                 break
             for row in rows:
                 self._open.add(row)
+                self._waiting += self._share(row)
             self._changed.fire()
         self._ended = True
         self._changed.fire()
+
+    def _has_room(self) -> bool:
+        """Whether less than one batch's worth waits, in rows and in bytes."""
+        return len(self._open) < self._open.limits.rows and self._waiting < self._most_waiting
 
     async def take(self) -> Batch:
         """The batch whose first row has waited longest, as soon as there is one.
@@ -47,9 +55,10 @@ class Batcher:
         """
         await self._changed.until(lambda: len(self._open) > 0 or self._ended)
         batch = self._open.take(time.monotonic(), draining=self._ended)
-        self._changed.fire()
         if batch is None:
             raise EndOfStream
+        self._waiting -= sum(map(self._share, batch.frames))
+        self._changed.fire()
         self._metrics.batches(batch.reason.value).inc()
         self._metrics.batch_rows.observe(len(batch.frames))
         return batch

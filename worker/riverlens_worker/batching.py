@@ -20,6 +20,10 @@ class Limits:
     rows: int
     nbytes: int
 
+    def share(self, frame: DecodedFrame) -> int:
+        """What a frame takes of a call, as a part of `nbytes`: its bytes, or its place where that is more."""
+        return max(frame.nbytes, self.nbytes // self.rows)
+
 
 class OpenBatches:
     """Frames waiting for a call, by shape. Writer: Batcher alone."""

@@ -44,11 +44,18 @@ class Signal:
                 waiter.set_result(None)
 
 
+def _one(_: object) -> int:
+    return 1
+
+
 class Channel(Generic[T]):
     """Bounded first-in-first-out of items, many at a time. One event loop; any number of readers."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, weigh: Callable[[T], int] = _one) -> None:
+        """`capacity` in items, or in whatever `weigh` says of each item."""
         self._capacity = capacity
+        self._weigh = weigh
+        self._weight = 0
         self._items: deque[T] = deque()
         self._changed = Signal()
         self._closed = False
@@ -63,10 +70,11 @@ class Channel(Generic[T]):
         Raises:
             EndOfStream: the channel was closed.
         """
-        await self._changed.until(lambda: len(self._items) < self._capacity or self._closed)
+        await self._changed.until(lambda: self._weight < self._capacity or self._closed)
         if self._closed:
             raise EndOfStream
         self._items.extend(items)
+        self._weight += sum(map(self._weigh, items))
         self._changed.fire()
 
     async def receive_many(self, limit: int) -> list[T]:
@@ -79,6 +87,7 @@ class Channel(Generic[T]):
         if not self._items:
             raise EndOfStream
         taken = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+        self._weight -= sum(map(self._weigh, taken))
         self._changed.fire()
         return taken
 

@@ -18,6 +18,8 @@ from riverlens_worker.decoding import Target, UndecodableError, is_quick, to_row
 from riverlens_worker.messages import DecodedFrame, LeasedFrame, Prediction, Rejected, dead_letter, fenced
 from riverlens_worker.metrics import Metrics
 
+_CHUNK_BYTES = 8 * 1024 * 1024
+"""A trip to a thread ends when it has decoded this much: large images go on one by one."""
 _CHUNK_FRAMES = 4
 """Frames decoded in one trip to a thread: the trip costs as much as a small decode."""
 
@@ -58,16 +60,27 @@ class DecodePool:
             except EndOfStream:
                 return
             if all(self._stays(item) for item in taken):
-                done = [self._decode(item) for item in taken]
-            else:
-                done = await loop.run_in_executor(threads, self._decode_all, taken)
-            await self._pass_on(done)
+                await self._pass_on([self._decode(item) for item in taken])
+                continue
+            while taken:
+                done = await loop.run_in_executor(threads, self._decode_some, taken)
+                taken = taken[len(done) :]
+                await self._pass_on(done)
 
     def _stays(self, item: Admitted) -> bool:
         return isinstance(item, Rejected) or is_quick(item.frame.image, item.frame.content_type, self._target)
 
-    def _decode_all(self, items: Sequence[Admitted]) -> list[Decoded]:
-        return [self._decode(item) for item in items]
+    def _decode_some(self, items: Sequence[Admitted]) -> list[Decoded]:
+        """The first items decoded, at least one."""
+        done: list[Decoded] = []
+        nbytes = 0
+        for item in items:
+            if nbytes >= _CHUNK_BYTES:
+                break
+            decoded = self._decode(item)
+            nbytes += decoded.nbytes if isinstance(decoded, DecodedFrame) else 0
+            done.append(decoded)
+        return done
 
     def _decode(self, item: Admitted) -> Decoded:
         if isinstance(item, Rejected):

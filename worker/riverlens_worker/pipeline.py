@@ -52,7 +52,9 @@ class Pipeline:
         self._settings = settings
         self._metrics = metrics
         self._results: Channel[Prediction | Rejected] = Channel(4 * settings.max_batch_size)
-        self._decoded: Channel[DecodedFrame] = Channel(settings.max_batch_size)
+        # At most one batch's worth is decoded ahead, in frames and in bytes.
+        most = Limits(settings.max_batch_size, settings.max_batch_bytes)
+        self._decoded: Channel[DecodedFrame] = Channel(most.nbytes, most.share)
         self._source = Source(settings, metrics, time.monotonic())
         self._endpoint = Endpoint(settings.server, settings.model)
         self._publisher = Publisher(
