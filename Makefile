@@ -35,9 +35,8 @@ test: setup ## unit, stage, contract and integration tests; needs nothing else
 test-tools: setup ## tests with Debian's tools (prometheus, kcat, ...); a missing one is a failure
 	@$(PYTEST) -m tools tests/tools
 
-contract: setup ## the model server contract against a server that runs: TARGET=host:8500
-	@test -n "$(TARGET)" || { echo "make contract needs TARGET=host:port of a model server's gRPC port" >&2; exit 2; }
-	@RIVERLENS_CONTRACT_TARGET="$(TARGET)" $(PYTEST) tests/contract
+contract: setup ## TensorFlow Serving's contract, held against the embedded server, or TARGET=host:8500
+	@RIVERLENS_CONTRACT_TARGET="$(TARGET)" $(PYTEST) -q tests/contract
 
 chaos: setup ## tests that break real things for minutes
 	@$(PYTEST) -m chaos tests/chaos

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 _COMMENT = re.compile(r"#[^\n]*")
 _FIELD = re.compile(
@@ -71,9 +72,10 @@ def read(text: str) -> BatchingFile:
         else:
             single[name] = value
         rest = rest[match.end() :]
+    fields: dict[str, Any] = {name: _number(name, single[name]) for name in _NUMBERS if name in single}
+    fields |= {name: single.get(name, "").lower() in {"true", "1", "t"} for name in _SWITCHES}
     return BatchingFile(
-        **{name: _number(name, single[name]) for name in _NUMBERS if name in single},
-        **{name: single.get(name, "").lower() in {"true", "1", "t"} for name in _SWITCHES},
+        **fields,
         allowed_batch_sizes=tuple(sizes),
     )
 
@@ -142,8 +144,8 @@ def _worker(file: BatchingFile, worker_batch: int | None) -> Iterator[str]:
         return
     if worker_batch > file.row_limit:
         yield (
-            f"max_batch_size: {file.row_limit} is below the worker's batch of {worker_batch}; its full batches"
-            f" are refused: raise it to {worker_batch}, or lower the worker's"
+            f"max_batch_size: {file.row_limit} is below the worker's batch of {worker_batch}; its full"
+            f" batches are refused: raise it to {worker_batch}, or lower the worker's"
         )
     elif file.allowed_batch_sizes and worker_batch not in file.allowed_batch_sizes:
         padded = next((size for size in file.allowed_batch_sizes if size > worker_batch), file.row_limit)

@@ -1,8 +1,8 @@
 """Small SavedModels, made on the spot: what the contract and integration tests serve.
 
 `python -m tests.models FOLDER` writes the models of the contract tests into FOLDER with a `models.config`
-beside them, for a `tensorflow/serving` container that those tests are then pointed at. With RIVERLENS_TESTDATA
-set, TensorFlow Serving's own test models are among them.
+beside them, for a `tensorflow/serving` container that those tests are then pointed at. With
+RIVERLENS_TESTDATA set, TensorFlow Serving's own test models are among them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def unbatchable(folder: Path) -> Path:
         {
             "scalar": _function(lambda x: {"y": tf.reduce_sum(x) + module.zero}, x=([None], tf.float32)),
             "longer": _function(lambda x: {"y": tf.concat([x, [module.zero]], 0)}, x=([None], tf.float32)),
-            "nothing": _function(lambda: {"y": module.zero + [1.0]}),
+            "nothing": _function(lambda: {"y": tf.reshape(module.zero, [1])}),
         },
     )
 
@@ -288,7 +288,7 @@ def make_contract_models(folder: Path, version: int = 1) -> Path:
 def write_model_config(
     folder: Path, base_paths: Mapping[str, Path], labels: Mapping[str, Mapping[str, int]] | None = None
 ) -> Path:
-    """A ModelServerConfig text file for these models, in `folder`; renamed into place, as it may be watched."""
+    """A ModelServerConfig text file for these models; renamed into place, as it may be watched."""
     entries = "".join(
         f'  config {{ name: "{name}" base_path: "{path.absolute()}" model_platform: "tensorflow"'
         + "".join(

@@ -1,8 +1,8 @@
 """The servers under contract: embedded ones, or any that environment variables name.
 
-`make contract` starts the embedded server, five times with other flags. `make contract TARGET=host:8500` takes
-a server that runs, a container for instance, and as many of its siblings as are named; what needs another one
-is skipped and not counted. All serve the models of `python -m tests.models FOLDER`
+`make contract` starts the embedded server, five times with other flags. `make contract TARGET=host:8500`
+takes a server that runs, a container for instance, and as many of its siblings as are named; what needs
+another one is skipped and not counted. All serve the models of `python -m tests.models FOLDER`
 (`--model_config_file=FOLDER/models.config`; a container mounts FOLDER at the same path), with
 
 | variable (gRPC; `..._REST_TARGET` for HTTP) | further flags |

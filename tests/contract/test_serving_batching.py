@@ -229,9 +229,13 @@ def test_a_full_queue_with_splitting_says_how_much_room_it_has(splitting_client:
     assert [refused.code for refused in refusals] == ["UNAVAILABLE"]
     head = "The batch scheduling queue to which this task was submitted is full; task size is "
     assert refusals[0].message in {
-        f"{head}6 but scheduling capacity is only 5 (num_enqueued_batches=1, max_enqueued_batches=2,"
-        " open_batch_size=3, max_execution_batch_size=4)",
+        (
+            f"{head}6 but scheduling capacity is only 5 (num_enqueued_batches=1, max_enqueued_batches=2,"
+            " open_batch_size=3, max_execution_batch_size=4)"
+        ),
         # The six came first.
-        f"{head}3 but scheduling capacity is only 2 (num_enqueued_batches=2, max_enqueued_batches=2,"
-        " open_batch_size=2, max_execution_batch_size=4)",
+        (
+            f"{head}3 but scheduling capacity is only 2 (num_enqueued_batches=2, max_enqueued_batches=2,"
+            " open_batch_size=2, max_execution_batch_size=4)"
+        ),
     }

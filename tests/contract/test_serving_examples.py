@@ -109,8 +109,10 @@ def test_classify_refusal(client: Client, model: Any, given: Any, expected: Refu
         (
             "classify",
             "examples:regress",
-            'Expected classification signature outputs to contain at least one of "classes" or "scores".'
-            " Signature was: inputs {",
+            (
+                'Expected classification signature outputs to contain at least one of "classes" or "scores".'
+                " Signature was: inputs {"
+            ),
         ),
         ("regress", "examples:scores", "No regression outputs found in SignatureDef: inputs {"),
         ("regress", "examples:both", "Expected one output Tensor."),

@@ -27,7 +27,7 @@ def _cases(kind: str) -> list[Any]:
 @pytest.mark.parametrize("case", _cases("grpc"))
 def test_grpc(client: Client, testdata: Path, case: dict[str, Any]) -> None:
     """The reply over gRPC is the expected one."""
-    assert testdata
+    assert testdata.is_dir()
     model = spec(case.get("model", "default"), signature=case.get("signature", ""))
     match case["rpc"]:
         case "Predict":

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
@@ -270,37 +269,6 @@ def test_long_texts_are_cut(client: Client) -> None:
     """A text of more than 1024 characters keeps the first 1024 and a mark."""
     got = refusal(client.predict, spec("half_plus_two", signature="x" * 2000))
     assert got.message == 'Serving signature key "' + "x" * (1024 - 23) + "...TRUNCATED"
-
-
-ECHOED: list[Any] = [
-    ("float32", [1.5, -2], "float_val"),
-    ("float64", [1e300, -2], "double_val"),
-    ("int32", [2**31 - 1, -(2**31)], "int_val"),
-    ("uint8", [0, 255], "int_val"),
-    ("int16", [-32768, 1], "int_val"),
-    ("int8", [-128, 127], "int_val"),
-    ("string", [b"a\0\xff", b""], "string_val"),
-    ("complex64", [1 + 2j, -1j], "scomplex_val"),
-    ("int64", [2**63 - 1, -(2**63)], "int64_val"),
-    ("bool", [True, False], "bool_val"),
-    ("bfloat16", [1.5, -2], "half_val"),
-    ("uint16", [0, 65535], "int_val"),
-    ("complex128", [1 + 2j, -1j], "dcomplex_val"),
-    ("float16", [1.5, -2], "half_val"),
-    ("uint32", [0, 2**32 - 1], "uint32_val"),
-    ("uint64", [0, 2**64 - 1], "uint64_val"),
-]
-
-
-@pytest.mark.parametrize(("name", "values", "field"), ECHOED, ids=[row[0] for row in ECHOED])
-def test_every_type_travels_in_its_typed_field(
-    client: Client, name: str, values: list[Any], field: str
-) -> None:
-    """Section 5: each DataType comes back in its own typed field of TensorProto, value for value."""
-    sent = np.array(values, tf.dtypes.as_dtype(name).as_numpy_dtype)
-    reply = client.predict(spec("echo", signature=name), {"x": tensor(sent)}).outputs["y"]
-    assert [descriptor.name for descriptor, _ in reply.ListFields()] == ["dtype", "tensor_shape", field]
-    assert array(reply).tolist() == sent.tolist()
 
 
 def test_an_encoded_image_detector_answers_in_the_detection_apis_names(client: Client) -> None:

@@ -114,7 +114,8 @@ def test_metrics_count_refusals_by_what_was_asked(client: Client, rest: RestClie
 def test_metrics_have_tensorflow_servings_buckets(client: Client, rest: RestClient) -> None:
     """Latencies fall into 33 buckets from 10 us by 1.8, and one above them."""
     client.predict("half_plus_two", {"x": floats(1)})
-    head = ':tensorflow:serving:request_latency_bucket{model_name="half_plus_two",API="Predict",entrypoint="GRPC",'
+    labels = 'model_name="half_plus_two",API="Predict",entrypoint="GRPC"'
+    head = f":tensorflow:serving:request_latency_bucket{{{labels},"
     limits = [
         line.removeprefix(f'{head}le="').partition('"')[0]
         for line in rest.get(PAGE).body.decode().splitlines()

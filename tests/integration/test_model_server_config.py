@@ -86,7 +86,7 @@ def _watched(folder: Path) -> tuple[str, str]:
 
 
 def test_the_config_file_is_followed(tmp_path: Path, connect: Callable[..., Client]) -> None:
-    """A model that appears in the file is served, one that leaves it is unloaded, and one that comes back too."""
+    """A model that appears in the file is served, one that leaves is unloaded, one that returns is back."""
     _two_models(tmp_path)
     a, b = {"a": tmp_path / "a"}, {"b": tmp_path / "b"}
     write_model_config(tmp_path, a)
@@ -100,7 +100,7 @@ def test_the_config_file_is_followed(tmp_path: Path, connect: Callable[..., Clie
 
 
 def test_labels_move_once_their_version_answers(tmp_path: Path, connect: Callable[..., Client]) -> None:
-    """A label is given when its version is loaded, moves with the file, and is gone when the file drops it."""
+    """A label is given once its version is loaded, moves with the file, and goes when the file drops it."""
     for version in (1, 2):
         half_plus(tmp_path / "a" / str(version), 1.0 + version)
     models = {"a": tmp_path / "a"}
@@ -130,14 +130,14 @@ def test_labels_move_once_their_version_answers(tmp_path: Path, connect: Callabl
 
 
 def test_a_label_may_not_point_nowhere(tmp_path: Path, serve: Serve) -> None:
-    """At the start no version answers yet: a label stops it, with TensorFlow Serving's text and the way out."""
+    """At the start no version answers yet: a label stops it, with the way out."""
     half_plus(tmp_path / "a" / "1")
     config = write_model_config(tmp_path, {"a": tmp_path / "a"}, {"a": {"stable": 1}})
     with pytest.raises(RiverlensError) as caught:
         serve(f"--model_config_file={config}")
     assert (
-        "FAILED_PRECONDITION: Request to assign label to version 1 of model a, which is not currently available"
-        " for inference; start without the label"
+        "FAILED_PRECONDITION: Request to assign label to version 1 of model a, which is not currently"
+        " available for inference; start without the label"
     ) in str(caught.value)
     serve(f"--model_config_file={config}", "--allow_version_labels_for_unavailable_models")
 
@@ -202,8 +202,8 @@ def _certificates(folder: Path) -> tuple[str, str]:
     """A key and a certificate of its own authority, for 127.0.0.1."""
     key, certificate = folder / "key.pem", folder / "cert.pem"
     command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-        f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        f" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
     )
     subprocess.run(command.split(), check=True, capture_output=True)
     return key.read_text(), certificate.read_text()
@@ -229,7 +229,7 @@ def test_tls(tmp_path: Path, serve: Serve, verify: bool) -> None:  # noqa: FBT00
             try:
                 stub.Predict(predict_request("a", {"x": floats(1)}), 10)
             except grpc.RpcError as error:
-                return str(error.code().name)  # type: ignore[attr-defined]  # an RpcError of a call has a code
+                return str(error.code().name)
             return "OK"
 
     authority = certificate.encode()

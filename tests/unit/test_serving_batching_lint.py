@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,7 +77,7 @@ numbers = st.integers(1, 10**6)
 )
 def test_it_reads_what_the_server_reads(
     tmp_path_factory: pytest.TempPathFactory,
-    fields: dict[str, int],
+    fields: dict[str, Any],
     sizes: list[int],
     pads: bool,  # noqa: FBT001  # drawn
 ) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from riverlens_serving.config import Model, Patience
 from riverlens_serving.keeper import Keeper
-from riverlens_serving.servable import Servable
 from riverlens_serving.registry import Registry
+from riverlens_serving.servable import Servable
 from riverlens_serving.status import Code, ServingError
 from riverlens_serving.versions import All, State
 from tests.model_servers import wait_for

@@ -96,7 +96,7 @@ READY = {"m": frozenset({1, 2})}
 def test_a_label_points_at_what_answers(
     known: labels.Labels,
     version: int,
-    allow: bool,
+    allow: bool,  # noqa: FBT001  # columns
     is_given: bool,  # noqa: FBT001  # columns
 ) -> None:
     """A label needs a ready version; the switch frees new labels, never one that would move."""

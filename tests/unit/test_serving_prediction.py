@@ -12,8 +12,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from riverlens_serving import prediction
 from riverlens_serving.config import PredictOptions
-from riverlens_serving.servable import Servable
 from riverlens_serving.prediction import Call
+from riverlens_serving.servable import Servable
 from riverlens_serving.status import Code, ServingError
 from tests.contract.client import floats, predict_request, spec
 
