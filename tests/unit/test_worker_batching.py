@@ -107,7 +107,7 @@ def test_the_fit_recovers_the_devices_cost(
     assert min(cost) >= 0
     assert cost[0] + 16 * cost[1] == pytest.approx(a + 16 * b, rel=0.15)
     if noise == 0:
-        assert cost == pytest.approx((a, b), rel=1e-3, abs=1e-6)
+        assert cost[0] + 32 * cost[1] == pytest.approx(a + 32 * b, rel=0.05)
     assert fit.rows_per_s(32) == pytest.approx(32 / (cost[0] + 32 * cost[1]))
 
 
@@ -118,7 +118,7 @@ def test_the_first_answer_of_a_row_count_does_not_count() -> None:
         fit.add(rows, 1.0)
         assert fit.cost() is None or rows == 16
         fit.add(rows, 0.020 + 0.003 * rows)
-    assert fit.cost() == pytest.approx((0.020, 0.003))
+    assert fit.cost() == pytest.approx((0.020, 0.003), rel=0.05)
 
 
 def test_an_unknown_device_has_no_rate_and_one_row_count_gives_a_cost_per_row() -> None:
@@ -130,6 +130,18 @@ def test_an_unknown_device_has_no_rate_and_one_row_count_gives_a_cost_per_row() 
         fit.add(8, 0.08)
     assert fit.cost() == pytest.approx((0.0, 0.01))
     assert fit.rows_per_s(32) == pytest.approx(100)
+
+
+def test_row_counts_that_hardly_differ_do_not_promise_a_faster_device() -> None:
+    """Calls of one or two rows with noise: the ceiling is guessed near that of single rows, not far above."""
+    fit = ServiceTimeFit()
+    chance = random.Random(7)
+    for _ in range(300):
+        rows = 1 if chance.random() < 0.95 else 2
+        fit.add(rows, 0.010 * chance.uniform(0.5, 1.5))
+    ceiling = fit.rows_per_s(32)
+    assert ceiling is not None
+    assert 80 < ceiling < 160
 
 
 @examples()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+_TRUST_ROWS2 = 0.5
+"""Variance of the row counts at which the fitted slope counts as much as "all cost is per row"."""
+
 
 class ServiceTimeFit:
     """Least squares over recent calls, older ones fading out.
 
     A first call of a new row count is slow (the server traces and allocates), so each row count's first
-    answer is left out. Needs two different row counts before `b` means anything; with one, all cost is
-    taken to be per row.
+    answer is left out. Row counts that hardly differ say nothing of `b`: the less they differ, the more of
+    the cost is taken to be per row, so that the ceiling is guessed too low rather than too high.
     """
 
     __slots__ = ("_fade", "_nn", "_nt", "_seen", "_sn", "_st", "_weight")
@@ -34,12 +37,12 @@ class ServiceTimeFit:
         """(a, b) in seconds and seconds a row, neither negative; None before the first usable answer."""
         if self._weight == 0:
             return None
-        spread = self._weight * self._nn - self._sn * self._sn
         mean_s, mean_rows = self._st / self._weight, self._sn / self._weight
-        if spread <= 1e-6 * self._nn * self._weight:
-            return 0.0, mean_s / mean_rows
-        b = (self._weight * self._nt - self._sn * self._st) / spread
-        b = min(max(b, 0.0), mean_s / mean_rows)
+        per_row = mean_s / mean_rows
+        variance = max(0.0, self._nn / self._weight - mean_rows * mean_rows)
+        covariance = self._nt / self._weight - mean_s * mean_rows
+        b = (covariance + _TRUST_ROWS2 * per_row) / (variance + _TRUST_ROWS2)
+        b = min(max(b, 0.0), per_row)
         return max(mean_s - b * mean_rows, 0.0), b
 
     def rows_per_s(self, max_rows: int) -> float | None:
