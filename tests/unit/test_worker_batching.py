@@ -135,7 +135,7 @@ def test_an_unknown_device_has_no_rate_and_one_row_count_gives_a_cost_per_row() 
 def test_row_counts_that_hardly_differ_do_not_promise_a_faster_device() -> None:
     """Calls of one or two rows with noise: the ceiling is guessed near that of single rows, not far above."""
     fit = ServiceTimeFit()
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311  # no secret
     for _ in range(300):
         rows = 1 if chance.random() < 0.95 else 2
         fit.add(rows, 0.010 * chance.uniform(0.5, 1.5))
