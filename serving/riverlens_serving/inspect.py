@@ -18,12 +18,13 @@ _PROTO = "saved_model.pb"
 def main(argv: list[str], prog: str) -> int:
     """Print each signature's inputs and outputs: alias, dtype, shape (`?` where free), tensor name.
 
-    Then run them: several rows in one call must answer as single calls do.
+    Then how the worker will feed and read it, and whether several rows in one call answer as single calls do.
     """
     parser = argparse.ArgumentParser(prog=prog, description="signatures of a SavedModel, and how it batches")
     parser.add_argument(
         "path", type=Path, help="a version folder, or the folder that holds the numbered ones"
     )
+    parser.add_argument("--signature", help="as the worker's setting; default: the one it would choose")
     parser.add_argument("--no-run", action="store_true", help="only read the file")
     given = parser.parse_args(argv)
     folder = version_folder(given.path)
@@ -31,9 +32,12 @@ def main(argv: list[str], prog: str) -> int:
     sys.stdout.write(f"{folder}\n")
     for line in describe(folder):
         sys.stdout.write(f"{line}\n")
-    if not given.no_run:
-        from riverlens_serving.row_check import compare_rows  # noqa: PLC0415  # imports TensorFlow
+    from riverlens_serving.row_check import compare_rows  # noqa: PLC0415  # imports TensorFlow
+    from riverlens_serving.worker_view import worker_view  # noqa: PLC0415  # imports TensorFlow
 
+    for line in worker_view(folder, given.signature, run_model=not given.no_run):
+        sys.stdout.write(f"worker: {line}\n")
+    if not given.no_run:
         for line in compare_rows(folder):
             sys.stdout.write(f"rows: {line}\n")
     return 0

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from riverlens.signature.specs import TensorSpec
 from riverlens_serving.export.check import Loaded, encoded_rows, load_for_check, run
-from riverlens_serving.export.facts import DETECTION_OUTPUTS, Tensor, image_input
+from riverlens_serving.export.facts import DETECTION_OUTPUTS, image_input
 from riverlens_serving.export.signatures import tensors
 from riverlens_serving.status import ServingError
 from riverlens_serving.tensors import Array
@@ -103,7 +104,7 @@ def _difference(values: Array, alone: Array, counted: Array | None) -> float:
     return float(np.nanmax(apart / np.maximum(1.0, np.abs(alone)), initial=0.0))
 
 
-def _made_up(alias: str, tensor: Tensor) -> Array:
+def _made_up(alias: str, tensor: TensorSpec) -> Array:
     """ROWS unlike rows. Images are slopes with a bright patch, so that a network has something to see."""
     if tensor.dtype == "string":
         encoded = [_png(row) for row in _pictures(_FREE_PIXELS, _FREE_PIXELS)]

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens.errors import SettingsError
+from riverlens.signature.specs import TensorSpec
 from riverlens_serving.export import facts
-from riverlens_serving.export.facts import ImageInput, Tensor
+from riverlens_serving.export.facts import ImageInput
 from riverlens_serving.export.flags import parse
 from riverlens_serving.export.plan import PREFERRED_ROWS, ExportPlan, Front, Pixels, Told
 from riverlens_serving.export.run import export
@@ -51,7 +52,8 @@ def test_flags_become_a_plan() -> None:
         (["--range", "1..1"], "'1..1' is not a range"),
         (["--size", "300"], "'300' is not a height and width"),
         (["--mean", "1,2"], "'1,2' is not three numbers"),
-        (["--std", "1,0,1"], "--std: pixels are divided by it"),
+        (["--std", "1,0,1"], "pixels are divided by it"),
+        (["--input", "uint8", "--resize", "letterbox"], "leave --input out"),
         (["--batch-sizes", "0,1"], "'0,1' is not a list of batch sizes"),
         (["--version", "one"], "'one' is not a version number"),
         (["--input", "jpeg"], "choose from"),
@@ -91,20 +93,20 @@ def test_batch_sizes_follow_the_servers_file(tmp_path: Path) -> None:
 )
 def test_image_inputs_are_told_by_shape(dtype: str, shape: Any, expected: ImageInput | None) -> None:
     """Four dimensions with three channels at either place are images; anything else is not."""
-    assert facts.image_input(Tensor(dtype, shape)) == expected
+    assert facts.image_input(TensorSpec(dtype, shape)) == expected
 
 
 @pytest.mark.parametrize(
     ("outputs", "has_labels", "kind"),
     [
-        (dict.fromkeys(facts.DETECTION_OUTPUTS, Tensor("float32", None)), False, "detection"),
-        ({"y": Tensor("float32", (None, 10))}, True, "classification"),
-        ({"y": Tensor("float32", (None, 10))}, False, "arrays"),
-        ({"y": Tensor("int64", (None, 10))}, True, "arrays"),
-        ({"a": Tensor("float32", (None, 10)), "b": Tensor("float32", (None, 10))}, True, "arrays"),
+        (dict.fromkeys(facts.DETECTION_OUTPUTS, TensorSpec("float32", None)), False, "detection"),
+        ({"y": TensorSpec("float32", (None, 10))}, True, "classification"),
+        ({"y": TensorSpec("float32", (None, 10))}, False, "arrays"),
+        ({"y": TensorSpec("int64", (None, 10))}, True, "arrays"),
+        ({"a": TensorSpec("float32", (None, 10)), "b": TensorSpec("float32", (None, 10))}, True, "arrays"),
     ],
 )
-def test_kinds_are_never_guessed(outputs: dict[str, Tensor], has_labels: bool, kind: str) -> None:  # noqa: FBT001  # a column
+def test_kinds_are_never_guessed(outputs: dict[str, TensorSpec], has_labels: bool, kind: str) -> None:  # noqa: FBT001  # a column
     """Detectors show by their names; a table of numbers is a classifier only where classes have names."""
     assert facts.kind_of(outputs, has_labels=has_labels) == kind
 

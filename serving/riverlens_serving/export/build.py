@@ -7,17 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from riverlens.errors import SettingsError
+from riverlens.signature.specs import DEFAULT_SIGNATURE, TensorSpec, tensors_text
 from riverlens_serving.export import signatures
 from riverlens_serving.export.check import run_signatures
 from riverlens_serving.export.checkpoints import save_checkpoint
-from riverlens_serving.export.facts import (
-    DEFAULT_SIGNATURE,
-    ImageInput,
-    Tensor,
-    choose_signature,
-    facts,
-    image_input,
-)
+from riverlens_serving.export.facts import ImageInput, choose_signature, facts, image_input
 from riverlens_serving.export.graphs import save_frozen
 from riverlens_serving.export.keras_models import save_keras
 from riverlens_serving.export.plan import ExportPlan, Front, Pixels
@@ -81,18 +75,17 @@ def _dress(saved: Path, plan: ExportPlan, folder: Path) -> str:
     return DEFAULT_SIGNATURE if front is not None else name
 
 
-def _image(inputs: Mapping[str, Tensor]) -> ImageInput | None:
+def _image(inputs: Mapping[str, TensorSpec]) -> ImageInput | None:
     return image_input(next(iter(inputs.values()))) if len(inputs) == 1 else None
 
 
 def _front(
-    plan: ExportPlan, name: str, inputs: Mapping[str, Tensor], image: ImageInput | None
+    plan: ExportPlan, name: str, inputs: Mapping[str, TensorSpec], image: ImageInput | None
 ) -> Preprocessing | None:
     if plan.front is None:
         return None
     if image is None:
-        listed = ", ".join(f"{alias} {tensor.text()}" for alias, tensor in sorted(inputs.items()))
-        raise SettingsError(f"--input: signature {name} takes {listed or 'nothing'}; pixels are needed")
+        raise SettingsError(f"--input: signature {name} takes {tensors_text(inputs)}; pixels are needed")
     return preprocessing(plan.front, image, plan.pixels)
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from riverlens.errors import RiverlensError
-from riverlens_serving.export.facts import Tensor, image_input
+from riverlens.signature.specs import TensorSpec
+from riverlens_serving.export.facts import image_input
 from riverlens_serving.export.signatures import tensors
 from riverlens_serving.session import Session, open_session, serving_error
 from riverlens_serving.status import Code, ServingError
@@ -112,7 +113,7 @@ def _made_up(dtype: str, shape: tuple[int | None, ...] | None, *, is_image: bool
     if is_image:
         return encoded_rows([gray_png()])
     sizes = [1] if shape is None else [size or 1 for size in shape]
-    image = image_input(Tensor(dtype, shape))
+    image = image_input(TensorSpec(dtype, shape))
     if image is not None and shape is not None:
         height, width = image.height or _FREE_PIXELS, image.width or _FREE_PIXELS
         sizes = [image.rows or 1, *((3, height, width) if image.planar else (height, width, 3))]

@@ -1,39 +1,23 @@
 """What `riverlens_info` says of a model, and what can be told from its signature. Pure.
 
-Keys: `kind` (detection, classification, arrays), `labels` (id -> name), `input_size` ([height, width]),
-`colour`, `range` ([low, high]), `resize`, `boxes`; and `mean`, `std` where the caller has to apply them. They
-describe the served signature: what whoever calls it has to send. A key is left out where nobody knows.
+The keys are those of `riverlens.signature.facts`. They describe the served signature: what whoever calls it
+has to send. A key is left out where nobody knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from riverlens.errors import SettingsError
+from riverlens.signature.specs import DEFAULT_SIGNATURE, INFO_SIGNATURE, TensorSpec
 from riverlens_serving.export.plan import ExportPlan, Front
 
-INFO_SIGNATURE = "riverlens_info"
-DEFAULT_SIGNATURE = "serving_default"
 DETECTION_OUTPUTS = frozenset({"detection_boxes", "detection_classes", "detection_scores"})
 
 _CHANNELS = 3
 _IMAGE_RANK = 4
 _TABLE_RANK = 2
-
-
-class Tensor(NamedTuple):
-    """A tensor of a signature: TensorFlow's dtype name, and its shape (None: unknown rank or size)."""
-
-    dtype: str
-    shape: tuple[int | None, ...] | None
-
-    def text(self) -> str:
-        """For a person: `float32 [?,224,224,3]`."""
-        if self.shape is None:
-            return f"{self.dtype} of any shape"
-        return f"{self.dtype} [{','.join('?' if size is None else str(size) for size in self.shape)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +37,17 @@ class ImageInput:
     planar: bool
 
     @property
+    def whole(self) -> bool:
+        """Whether pixels are whole numbers, so 0 to 255 unless somebody says otherwise."""
+        return self.dtype.startswith(("uint", "int"))
+
+    @property
     def size(self) -> tuple[int, int] | None:
         """Height and width where both are fixed."""
         return None if self.height is None or self.width is None else (self.height, self.width)
 
 
-def image_input(tensor: Tensor) -> ImageInput | None:
+def image_input(tensor: TensorSpec) -> ImageInput | None:
     """How images are laid out in `tensor`; None where it takes none. A rank that is unknown is [N,H,W,3]."""
     if tensor.dtype in {"string", "bool"}:
         return None
@@ -74,7 +63,7 @@ def image_input(tensor: Tensor) -> ImageInput | None:
     return None
 
 
-def kind_of(outputs: Mapping[str, Tensor], *, has_labels: bool) -> str:
+def kind_of(outputs: Mapping[str, TensorSpec], *, has_labels: bool) -> str:
     """What the outputs are: a detector by its names, a classifier by one [N,K] where classes have names."""
     if outputs.keys() >= DETECTION_OUTPUTS:
         return "detection"
@@ -85,7 +74,7 @@ def kind_of(outputs: Mapping[str, Tensor], *, has_labels: bool) -> str:
     return "arrays"
 
 
-def facts(plan: ExportPlan, image: ImageInput | None, outputs: Mapping[str, Tensor]) -> dict[str, object]:
+def facts(plan: ExportPlan, image: ImageInput | None, outputs: Mapping[str, TensorSpec]) -> dict[str, object]:
     """The JSON of `riverlens_info`. `image` is the model's own input, None where that takes strings."""
     pixels, told = plan.pixels, plan.told
     kind = told.kind or kind_of(outputs, has_labels=bool(told.labels))
@@ -93,6 +82,7 @@ def facts(plan: ExportPlan, image: ImageInput | None, outputs: Mapping[str, Tens
         "kind": kind,
         "labels": {str(number): name for number, name in sorted(told.labels.items())} or None,
         "input_size": _list(pixels.size or (image.size if image else None)),
+        "scores": told.scores,
         "boxes": (told.boxes or "normalised_yxyx") if kind == "detection" else None,
     }
     if plan.front is not None:
@@ -100,10 +90,10 @@ def facts(plan: ExportPlan, image: ImageInput | None, outputs: Mapping[str, Tens
         bounds = {Front.UINT8: [0, 255], Front.FLOAT32: [0, 1], Front.ENCODED: None}[plan.front]
         said |= {"colour": "rgb", "range": bounds, "resize": "stretch"}
     else:
-        bytes_in = image is not None and image.dtype == "uint8"
+        whole = image is not None and image.whole
         said |= {
             "colour": pixels.colour or "rgb",
-            "range": _list(pixels.value_range or ((0, 255) if bytes_in else None)),
+            "range": _list(pixels.value_range or ((0, 255) if whole else None)),
             "resize": told.resize or "stretch",
             "mean": _list(pixels.mean),
             "std": _list(pixels.std),

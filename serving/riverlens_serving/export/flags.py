@@ -10,12 +10,10 @@ from typing import NoReturn
 
 from riverlens import labels
 from riverlens.errors import SettingsError
+from riverlens.signature.facts import BOXES, COLOURS, KINDS, RESIZES, SCORES, parse_channels, parse_range
 from riverlens_serving.batching_parameters import read as read_batching
 from riverlens_serving.export.plan import PREFERRED_ROWS, ExportPlan, Front, Pixels, Tensors, Told, Warmup
 from riverlens_serving.versions import parse_version
-
-KINDS = ("detection", "classification", "arrays")
-BOXES = tuple(f"{unit}_{order}" for unit in ("normalised", "pixels") for order in ("yxyx", "xyxy", "cxcywh"))
 
 _MAY_BE_NEGATIVE = frozenset({"--range", "--mean", "--std"})
 _EPILOG = """\
@@ -39,8 +37,11 @@ def parse(argv: Sequence[str], prog: str) -> ExportPlan:
         SettingsError: a flag is wrong.
     """
     given = _parser(prog).parse_args(_joined(argv))
-    if given.std and not all(given.std):
-        raise SettingsError("--std: pixels are divided by it, so none may be 0")
+    if given.input and given.resize == "letterbox":
+        raise SettingsError(
+            "--resize: with --input the graph stretches pictures; for letterbox leave --input out, and"
+            " callers do it as riverlens_info tells them"
+        )
     return ExportPlan(
         source=given.source,
         model=given.model,
@@ -50,7 +51,13 @@ def parse(argv: Sequence[str], prog: str) -> ExportPlan:
         signature=given.signature,
         front=Front(given.input) if given.input else None,
         pixels=Pixels(given.size, given.colour, given.range, given.mean, given.std),
-        told=Told(labels.read(given.labels) if given.labels else {}, given.kind, given.boxes, given.resize),
+        told=Told(
+            labels.read(given.labels) if given.labels else {},
+            given.kind,
+            given.boxes,
+            given.resize,
+            given.scores,
+        ),
         warmup=Warmup(tuple(given.warmup), _rows(given)),
     )
 
@@ -86,12 +93,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--size", type=_size, metavar="HxW", help="what the model takes; default: its input's shape")
     add("--range", type=_range, metavar="LOW..HIGH", help="of pixels as the model takes them: 0..1, -1..1")
     add("--mean", type=_channels, default=(), metavar="A,B,C", help="subtracted after --range, by channel")
-    add("--std", type=_channels, default=(), metavar="A,B,C", help="divided by after --mean, by channel")
-    add("--colour", choices=("rgb", "bgr"), help="as the model takes it; default: rgb")
+    add("--std", type=_divisors, default=(), metavar="A,B,C", help="divided by after --mean, by channel")
+    add("--colour", choices=COLOURS, help="as the model takes it; default: rgb")
     add("--labels", metavar="FILE", help="class names: text, JSON, pbtxt, or coco, coco80")
     add("--kind", choices=KINDS, help="what the outputs are; default: told by their names and shapes")
     add("--boxes", choices=BOXES, help="a detector's; default: normalised_yxyx")
-    add("--resize", choices=("stretch", "letterbox"), help="for clients of a model without --input")
+    add("--scores", choices=SCORES, help="a classifier's; default: not told")
+    add("--resize", choices=RESIZES, help="for clients of a model without --input")
     add("--warmup", type=Path, nargs="+", default=[], metavar="IMAGE", help="write warm-up requests")
     add("--batch-sizes", type=_sizes, metavar="N,N", help=f"of warm-up requests; default: {_default_rows()}")
     add("--batching-parameters-file", type=Path, metavar="FILE", help="take its allowed_batch_sizes")
@@ -135,24 +143,24 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _range(text: str) -> tuple[float, float]:
-    low, dots, high = text.partition("..")
     try:
-        bounds = float(low), float(high)
-    except ValueError:
-        bounds = 0.0, 0.0
-    if not dots or bounds[0] == bounds[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range such as 0..1, -1..1 or 0..255")
-    return bounds
+        return parse_range(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _channels(text: str) -> tuple[float, ...]:
     try:
-        values = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != 3:  # noqa: PLR2004  # channels
-        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers such as 123.7,116.8,103.9")
-    return values
+        return parse_channels(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _divisors(text: str) -> tuple[float, ...]:
+    try:
+        return parse_channels(text, divisors=True)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from riverlens.errors import SettingsError
-from riverlens_serving.export.facts import DEFAULT_SIGNATURE
+from riverlens.signature.specs import DEFAULT_SIGNATURE
 from riverlens_serving.export.plan import Tensors
 
 PREDICT = "tensorflow/serving/predict"

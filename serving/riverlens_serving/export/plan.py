@@ -46,6 +46,7 @@ class Told:
     kind: str | None = None
     boxes: str | None = None
     resize: str | None = None
+    scores: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

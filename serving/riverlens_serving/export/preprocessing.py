@@ -81,7 +81,7 @@ def preprocessing(front: Front, image: ImageInput, pixels: Pixels) -> Preprocess
     """
     value_range = pixels.value_range
     if value_range is None:
-        if image.dtype != "uint8":
+        if not image.whole:
             raise SettingsError(
                 f"--range: the model takes {image.dtype} pixels, and its file does not tell their range;"
                 " add --range 0..1, -1..1 or 0..255, as it was trained"

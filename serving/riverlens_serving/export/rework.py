@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from riverlens_serving.export.facts import DEFAULT_SIGNATURE, INFO_SIGNATURE
+from riverlens.signature.specs import DEFAULT_SIGNATURE, INFO_SIGNATURE
 from riverlens_serving.export.graphs import PREDICT
 from riverlens_serving.export.preprocessing import INPUT_ALIAS, Preprocessing
 from riverlens_serving.export.signatures import read_saved_model, serving_graph

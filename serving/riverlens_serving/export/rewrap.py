@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from riverlens.errors import SettingsError
-from riverlens_serving.export.facts import DEFAULT_SIGNATURE, INFO_SIGNATURE
+from riverlens.signature.specs import DEFAULT_SIGNATURE, INFO_SIGNATURE
 from riverlens_serving.export.graphs import first_line
 from riverlens_serving.export.preprocessing import Preprocessing
 

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from riverlens.errors import SettingsError
-from riverlens_serving.export.facts import Tensor
+from riverlens.signature.specs import TensorSpec
 from riverlens_serving.export.sources import SAVED_MODEL_FILE
 
 
@@ -46,13 +46,13 @@ def is_version_2(meta_graph: Any) -> bool:
     return len(meta_graph.object_graph_def.nodes) > 0
 
 
-def tensors(infos: Mapping[str, Any]) -> dict[str, Tensor]:
+def tensors(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
     """One side of a SignatureDef by alias."""
     return {alias: _tensor(info) for alias, info in infos.items()}
 
 
-def _tensor(info: Any) -> Tensor:
+def _tensor(info: Any) -> TensorSpec:
     dtype = tf.dtypes.as_dtype(info.dtype).name if info.dtype else "invalid"
     if info.tensor_shape.unknown_rank:
-        return Tensor(dtype, None)
-    return Tensor(dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))
+        return TensorSpec(dtype, None)
+    return TensorSpec(dtype, tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim))

@@ -19,8 +19,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from riverlens.errors import RiverlensError, SettingsError
+from riverlens.signature.specs import TensorSpec, tensors_text
 from riverlens_serving.export.check import encoded_rows, load_for_check, run
-from riverlens_serving.export.facts import Tensor, image_input
+from riverlens_serving.export.facts import image_input
 from riverlens_serving.export.plan import Pixels, Warmup
 from riverlens_serving.export.signatures import tensors
 from riverlens_serving.status import ServingError
@@ -65,7 +66,7 @@ def write_warmup(folder: Path, model: str, signature: str, warmup: Warmup, pixel
     return Written(len(sizes), (folder / FILE).stat().st_size)
 
 
-def _sizes(tensor: Tensor, rows: Sequence[int]) -> Sequence[int]:
+def _sizes(tensor: TensorSpec, rows: Sequence[int]) -> Sequence[int]:
     fixed = tensor.shape[0] if tensor.shape else None
     return rows if fixed is None else (fixed,)
 
@@ -83,7 +84,7 @@ Rows = Callable[[int], Array]
 
 
 def _reader(
-    signature: str, inputs: dict[str, Tensor], pixels: Pixels, images: Sequence[Path]
+    signature: str, inputs: dict[str, TensorSpec], pixels: Pixels, images: Sequence[Path]
 ) -> tuple[str, Rows]:
     """The input's alias, and what makes a batch of so many rows of the images, in turn."""
     if len(inputs) == 1:
@@ -94,13 +95,14 @@ def _reader(
         image = image_input(tensor)
         if image is not None:
             size = image.size or pixels.size
-            if tensor.dtype != "uint8" and pixels.value_range is None:
+            if not image.whole and pixels.value_range is None:
                 raise SettingsError(f"--warmup: the signature takes {tensor.text()}; add --range, as trained")
             arrays = list(_arrays(images, size, tensor.dtype, pixels))
             planar = [array.transpose(2, 0, 1) for array in arrays] if image.planar else arrays
             return alias, lambda count: np.stack(list(islice(cycle(planar), count)))
-    listed = ", ".join(f"{alias} {tensor.text()}" for alias, tensor in sorted(inputs.items()))
-    raise SettingsError(f"--warmup: signature {signature} takes {listed}, which is not an image")
+    raise SettingsError(
+        f"--warmup: signature {signature} takes {tensors_text(inputs)}, which is not an image"
+    )
 
 
 def _open(path: Path) -> Image.Image:

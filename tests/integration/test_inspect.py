@@ -9,8 +9,11 @@ import pytest
 import tensorflow as tf
 
 from riverlens.cli import main
+from riverlens_serving.export.flags import parse
+from riverlens_serving.export.run import export
 from riverlens_serving.row_check import compare_rows
-from tests import models
+from riverlens_serving.worker_view import worker_view
+from tests import export_sources, models
 
 
 def _mixing(folder: Path) -> Path:
@@ -51,6 +54,45 @@ def test_rows_together_and_alone(make: Any, expected: dict[str, str], tmp_path: 
     assert told.keys() >= expected.keys()
     for signature, verdict in expected.items():
         assert told[signature].startswith(verdict)
+
+
+def _exported(folder: Path) -> Path:
+    labels = folder / "labels.txt"
+    labels.write_text("red\ngreen\nblue\n")
+    words = ["--input", "encoded", "--range", "0..1", "--labels", str(labels)]
+    source = export_sources.saved_model_1(folder)
+    return export(parse([str(source), str(folder / "model"), *words], "export")).folder
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (
+            _exported,
+            [
+                "serving_default takes inputs: encoded images",
+                "serving_default answers classes from colour",
+                "names 3 classes, 0 is 'red'",
+            ],
+        ),
+        (
+            lambda folder: models.mean_colour_detector(folder / "model"),
+            [
+                "serving_default takes inputs: uint8 pixels, any x any (H x W)",
+                "serving_default answers detections (boxes ",
+                "names classes class-<id>: the model tells no labels",
+            ],
+        ),
+        (
+            lambda folder: models.half_plus(folder / "model"),
+            ["refuses it: model: no signature of this model"],
+        ),
+    ],
+)
+def test_the_layout_is_the_workers(make: Any, expected: list[str], tmp_path: Path) -> None:
+    """By the worker's own rules: what is sent, what the answer is taken for, which names; or why not."""
+    lines = list(worker_view(make(tmp_path), None, run_model=True))
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=False)] == expected
 
 
 def test_inspect_ends_with_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
