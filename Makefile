@@ -24,7 +24,7 @@ help: ## list these targets
 setup: ## .venv with everything in it, once; other targets call this
 	@sh scripts/setup.sh
 
-demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C) VIDEO=path MODEL=path LABELS=path CAMERAS=4 FPS=10
+demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C) VIDEO=path MODEL=path LABELS=path CAMERAS=6 FPS=10
 	@.venv/bin/riverlens demo --seconds "$(DEMO_SECONDS)" $(if $(VIDEO),--video "$(VIDEO)") \
 	  $(if $(MODEL),--model "$(MODEL)") $(if $(LABELS),--labels "$(LABELS)") \
 	  $(if $(CAMERAS),--cameras "$(CAMERAS)") $(if $(FPS),--fps "$(FPS)")

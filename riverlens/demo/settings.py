@@ -29,7 +29,7 @@ class DemoSettings(Settings):
     """Class names of that model: a text file, the first line is class 0; or `coco`."""
     signature: str | None = None
     """Signature of that model to call; unset: found by itself."""
-    cameras: int = Field(default=4, ge=1, le=64)
+    cameras: int = Field(default=6, ge=1, le=64)
     """How many cameras."""
     fps: float = Field(default=10.0, ge=0)
     """Frames a second of each camera; 0: as fast as Kafka takes them."""

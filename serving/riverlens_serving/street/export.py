@@ -8,7 +8,6 @@ batch dimension. `riverlens_info`: `key` DT_STRING [N] -> `json` DT_STRING [N], 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -90,14 +89,19 @@ def export(plain: Mapping[str, np.ndarray], folder: Path) -> Path:
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".export-", dir=folder.parent))
-    tf.saved_model.save(model, str(beside), signatures=signatures)
-    (beside / "fingerprint.pb").unlink(missing_ok=True)
-    for empty in (beside / "assets",):
-        shutil.rmtree(empty, ignore_errors=True)
-    check(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.chmod(0o755)
-    os.replace(beside, folder)  # noqa: PTH105  # a rename of a folder, said plainly
+    aside = beside.with_name(f"{beside.name}-old")
+    try:
+        tf.saved_model.save(model, str(beside), signatures=signatures)
+        (beside / "fingerprint.pb").unlink(missing_ok=True)
+        shutil.rmtree(beside / "assets", ignore_errors=True)
+        check(beside)
+        beside.chmod(0o755)
+        if folder.exists():
+            folder.rename(aside)
+        beside.rename(folder)
+    finally:
+        for left in (beside, aside):
+            shutil.rmtree(left, ignore_errors=True)
     return folder
 
 

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [f"train-{number}" for number in range(-(-options.scenes // _MOMENTS))]
     samples = draw(names, _MOMENTS, processes=os.cpu_count() or 1)[: options.scenes]
     _say(started_s, f"drew {len(samples)} scenes of {len(names)} streets")
+    tf.random.set_seed(_SEED)
     weights = init(_SEED)
     _say(started_s, f"{parameters(weights)} parameters")
     _train(weights, samples, options.epochs, started_s)
