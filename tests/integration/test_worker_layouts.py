@@ -178,12 +178,13 @@ async def test_a_detector_of_any_layout_gives_the_box(
 
 async def test_a_classifier_needs_labels_alone(layouts: str) -> None:
     """Keras 3's names and its twin signature; logits become probabilities; without labels it is an array."""
-    for name, settings in (
+    cases: list[tuple[str, dict[str, Any]]] = [
         ("classifier", {"labels": "coco80"}),
         ("classifier", {"output_kind": "classification"}),
         ("logits", {"labels": "coco80"}),
         ("logits", {"labels": "coco80", "scores": "logits"}),
-    ):
+    ]
+    for name, settings in cases:
         endpoint = Endpoint(layouts, name)
         model = await discover(endpoint, WorkerSettings(model=name, **settings), lambda _: None)
         assert model.layout.signature == "serving_default"

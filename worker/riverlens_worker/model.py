@@ -26,7 +26,7 @@ from riverlens.signature import (
     SignatureSpec,
     choose,
 )
-from riverlens_worker.decoding import Target, to_row
+from riverlens_worker.decoding import Row, Target, to_row
 from riverlens_worker.detections import (
     Arrays,
     MisshapenReplyError,
@@ -79,7 +79,7 @@ class ServedModel:
             )
         return self.readings[version]
 
-    def places(self, frames: Sequence[DecodedFrame]) -> Sequence[Place]:
+    def places(self, frames: Sequence[DecodedFrame | Row]) -> Sequence[Place]:
         """Where each frame's image lies in what the model was fed; none where its boxes do not need it."""
         if not needs_places(self.layout):
             return ()
