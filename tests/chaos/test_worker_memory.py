@@ -29,4 +29,4 @@ async def test_huge_frames_are_decoded_a_few_at_a_time(
     assert not account.letters
     peak = worker.peak_rss_bytes() / GIB
     print(f"peak {peak:.2f} GiB")  # noqa: T201  # the figure
-    assert peak < 1.4
+    assert peak < 1.8

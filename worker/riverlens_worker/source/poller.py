@@ -10,9 +10,11 @@ import asyncio
 import logging
 import random
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     GroupAuthorizationFailedError,
@@ -105,15 +107,22 @@ class Poller:
             return
         partitions = [state.topic_partition(lease) for lease in asked]
         polled = await state.consumer.getmany(*partitions, timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        for gap in self._take_in(polled):
+            await self._count_expired(gap)
+
+    def _take_in(self, polled: Mapping[TopicPartition, list[Any]]) -> list[_Gap]:
+        """Admit what a poll gave, under the leases of this very moment; returns the gaps before it.
+
+        A poll waits for a rebalance to end, so the leases it was asked for may not be those it answers for.
+        No await in here: another rebalance could slip in, and records of an older lease into a newer one.
+        """
         gaps: list[_Gap] = []
-        # No await in this loop: a rebalance could slip in, and records of an older lease into a newer one.
         for tp, records in polled.items():
-            lease = state.leases.get(tp.partition)
+            lease = self._state.leases.get(tp.partition)
             # aiokafka hands out records while partitions are still being assigned: not yet ours.
             if lease is not None and lease.open:
                 gaps += self._admit(lease, records)
-        for gap in gaps:
-            await self._count_expired(gap)
+        return gaps
 
     def _choose(self) -> list[PartitionLease]:
         """Leases with room; the others are paused once they had none for a second."""
@@ -234,11 +243,8 @@ class Poller:
         rejected = dead_letter(frame, Reason.UNREADABLE, f"{type(error).__name__}: {error}")
         self._hand_over(lease, [rejected], 0)
 
-    async def _poll_alone(self, lease: PartitionLease, limit: int) -> int:
-        """Poll one partition; returns how many records it gave."""
+    async def _poll_alone(self, lease: PartitionLease, limit: int) -> None:
+        """Poll one partition."""
         tp = self._state.topic_partition(lease)
         polled = await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit)
-        records = polled.get(tp, [])
-        if lease.open:
-            self._admit(lease, records)
-        return len(records)
+        self._take_in(polled)
