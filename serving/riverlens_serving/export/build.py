@@ -30,9 +30,14 @@ def build(source: Source, plan: ExportPlan, scratch: Path) -> tuple[Path, list[s
     """
     saved = _as_saved_model(source, plan, scratch / "given")
     written = scratch / "written"
-    name = _dress(saved, plan, written)
+    name, said = _dress(saved, plan, written)
     encoded = frozenset({DEFAULT_SIGNATURE}) if plan.front is Front.ENCODED else frozenset()
     notes = list(_check(written, encoded))
+    if plan.front is Front.ENCODED and "input_size" not in said:
+        notes.append(
+            "note: the model takes pictures of any size, so those of one call must have one size; with --size"
+            " HxW the graph resizes them"
+        )
     if plan.warmup.images:
         notes.append(_warm(written, name, plan))
     return written, notes
@@ -52,16 +57,19 @@ def _as_saved_model(source: Source, plan: ExportPlan, folder: Path) -> Path:
     return folder
 
 
-def _dress(saved: Path, plan: ExportPlan, folder: Path) -> str:
-    """Write `saved` with preprocessing and `riverlens_info` into `folder`; returns the image signature."""
+def _dress(saved: Path, plan: ExportPlan, folder: Path) -> tuple[str, Mapping[str, object]]:
+    """Write `saved` with preprocessing and `riverlens_info` into `folder`.
+
+    Returns the signature that takes images, and what `riverlens_info` says.
+    """
     meta_graph = signatures.serving_graph(signatures.read_saved_model(saved), saved)
     if not plan.tells and not plan.warmup.images:
         shutil.copytree(saved, folder)
-        return DEFAULT_SIGNATURE
+        return DEFAULT_SIGNATURE, {}
     name = choose_signature(plan.signature, list(meta_graph.signature_def))
     if not plan.tells:
         shutil.copytree(saved, folder)
-        return name
+        return name, {}
     definition = meta_graph.signature_def[name]
     inputs = signatures.tensors(definition.inputs)
     image = _image(inputs)
@@ -72,7 +80,7 @@ def _dress(saved: Path, plan: ExportPlan, folder: Path) -> str:
     else:
         shutil.copytree(saved, folder)
         rework(folder, name, front, said)
-    return DEFAULT_SIGNATURE if front is not None else name
+    return (DEFAULT_SIGNATURE if front is not None else name), said
 
 
 def _image(inputs: Mapping[str, TensorSpec]) -> ImageInput | None:

@@ -23,6 +23,7 @@ from riverlens_serving.session import Session, open_session, serving_error
 from riverlens_serving.status import Code, ServingError
 from riverlens_serving.tensors import Array
 
+_PREDICT = "tensorflow/serving/predict"
 _FREE_PIXELS = 64
 """Height and width of a made-up image where any goes."""
 
@@ -88,9 +89,10 @@ def run(model: Loaded, signature: Any, feeds: Mapping[str, Array]) -> dict[str, 
 
 
 def _run(model: Loaded, name: str, signature: Any, *, is_image: bool) -> Ran:
+    inputs = tensors(signature.inputs)
+    pictures = is_image or (signature.method_name == _PREDICT and not any("example" in a for a in inputs))
     feeds = {
-        alias: _made_up(tensor.dtype, tensor.shape, is_image=is_image)
-        for alias, tensor in tensors(signature.inputs).items()
+        alias: _made_up(tensor.dtype, tensor.shape, pictures=pictures) for alias, tensor in inputs.items()
     }
     try:
         run(model, signature, feeds)
@@ -109,16 +111,14 @@ def _takes_pixels(signature: Any) -> bool:
     return len(inputs) == 1 and image_input(inputs[0]) is not None and inputs[0].shape is not None
 
 
-def _made_up(dtype: str, shape: tuple[int | None, ...] | None, *, is_image: bool) -> Array:
-    if is_image:
-        return encoded_rows([gray_png()])
+def _made_up(dtype: str, shape: tuple[int | None, ...] | None, *, pictures: bool) -> Array:
     sizes = [1] if shape is None else [size or 1 for size in shape]
     image = image_input(TensorSpec(dtype, shape))
     if image is not None and shape is not None:
         height, width = image.height or _FREE_PIXELS, image.width or _FREE_PIXELS
         sizes = [image.rows or 1, *((3, height, width) if image.planar else (height, width, 3))]
     if dtype == "string":
-        return np.full(sizes, b"", object)
+        return np.full(sizes, gray_png() if pictures else b"", object)
     return np.zeros(sizes, tf.dtypes.as_dtype(dtype).as_numpy_dtype)
 
 
