@@ -215,14 +215,11 @@ def _row(
     else:
         places = suppress(corners[chosen], scores[chosen], classes[chosen], iou, reading.max_detections)
         chosen = chosen[places]
-    found = []
-    for box, score, number in zip(
-        corners[chosen].tolist(), scores[chosen].tolist(), classes[chosen].tolist(), strict=True
-    ):
-        class_id = int(number)
-        label = name_of(reading.labels, class_id)
-        found.append(Detection(label, class_id, score, (box[0], box[1], box[2], box[3])))
-    return found
+    boxes, numbers = corners[chosen].tolist(), classes[chosen].astype(np.int64).tolist()
+    return [
+        Detection(name_of(reading.labels, number), number, score, (x1, y1, x2, y2))
+        for (x1, y1, x2, y2), score, number in zip(boxes, scores[chosen].tolist(), numbers, strict=True)
+    ]
 
 
 def _classes(values: Numbers, reading: Reading) -> Answer:
