@@ -7,10 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from riverlens_serving.server import Server
 
 _HTTP = "HTTP on "
 _READY = "listening on "
@@ -78,3 +81,22 @@ def model_server(log: Path, *flags: str) -> Iterator[RunningServer]:
         yield wait_ready(process, log)
     finally:
         stop(process)
+
+
+def start_inside(stack: ExitStack, *flags: str) -> Server:
+    """A server inside this process, on free ports and quick to look again; stopped when `stack` ends."""
+    from riverlens_serving.flags import parse  # noqa: PLC0415  # most users of this module start processes
+    from riverlens_serving.server import Server  # noqa: PLC0415  # imports TensorFlow
+
+    quick = ("--port=auto", "--file_system_poll_wait_seconds=0.05", "--max_num_load_retries=0")
+    options = parse((*quick, *flags), "serve")
+    assert options is not None
+    server = Server(options, threading.Event())
+    stack.callback(server.stop)
+    server.start()
+    return server
+
+
+def address(server: Server) -> str:
+    """Where such a server answers gRPC."""
+    return f"127.0.0.1:{server.port}"

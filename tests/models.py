@@ -1,15 +1,7 @@
-"""Small SavedModels, made on the spot: what the contract and integration tests serve.
-
-`python -m tests.models FOLDER` writes the models of the contract tests into FOLDER with a `models.config`
-beside them, for a `tensorflow/serving` container that those tests are then pointed at. With
-RIVERLENS_TESTDATA set, TensorFlow Serving's own test models are among them.
-"""
+"""Small SavedModels, made on the spot: what the contract and integration tests serve."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -249,42 +241,6 @@ def two_dense_layers(folder: Path, width: int = 4096) -> Path:
     return _save(module, folder, {"serving_default": run})
 
 
-CONTRACT_MODELS: Mapping[str, Callable[[Path], Path]] = {
-    "half_plus_two": half_plus,
-    "two_inputs": two_inputs,
-    "matmul": matmul,
-    "rank": rank,
-    "unbatchable": unbatchable,
-    "echo": echo,
-    "detector": mean_colour_detector,
-    "defaults": defaults,
-    "examples": examples,
-}
-"""Model name -> maker of its only version, 1. The contract tests expect a server of these."""
-
-LABELS = {"half_plus_two": {"stable": 1, "gone": 9}}
-"""Model name -> label -> version. 9 is never there: `--allow_version_labels_for_unavailable_models`."""
-
-TESTDATA_MODELS = {
-    "default": "saved_model_half_plus_two_cpu",
-    "half_plus_three": "saved_model_half_plus_three",
-}
-"""Model name -> folder of TensorFlow Serving's test models, for its tests' own expectations."""
-
-
-def make_contract_models(folder: Path, version: int = 1) -> Path:
-    """All contract models under `folder`, and the config file that serves them; returns that file."""
-    for name, make in CONTRACT_MODELS.items():
-        make(folder / name / str(version))
-    names = [*CONTRACT_MODELS]
-    if testdata := os.environ.get("RIVERLENS_TESTDATA"):
-        source = Path(testdata, "tfserving-testdata", "servables", "tensorflow", "testdata")
-        for name, original in TESTDATA_MODELS.items():
-            shutil.copytree(source / original, folder / name)
-        names += TESTDATA_MODELS
-    return write_model_config(folder, {name: folder / name for name in names}, LABELS)
-
-
 def write_model_config(
     folder: Path, base_paths: Mapping[str, Path], labels: Mapping[str, Mapping[str, int]] | None = None
 ) -> Path:
@@ -302,7 +258,3 @@ def write_model_config(
     beside = path.with_suffix(".new")
     beside.write_text(f"model_config_list {{\n{entries}}}\n")
     return beside.rename(path)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{make_contract_models(Path(sys.argv[1]))}\n")

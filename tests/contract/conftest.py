@@ -2,7 +2,7 @@
 
 `make contract` starts the embedded server, five times with other flags. `make contract TARGET=host:8500`
 takes a server that runs, a container for instance, and as many of its siblings as are named; what needs
-another one is skipped and not counted. All serve the models of `python -m tests.models FOLDER`
+another one is skipped and not counted. All serve the models of `python -m tests.contract.models FOLDER`
 (`--model_config_file=FOLDER/models.config`; a container mounts FOLDER at the same path), with
 
 | variable (gRPC; `..._REST_TARGET` for HTTP) | further flags |
@@ -30,8 +30,8 @@ from riverlens_serving.server import Server
 from tests import model_servers
 from tests.contract import rows
 from tests.contract.client import Client
+from tests.contract.models import make_contract_models
 from tests.contract.rest_client import RestClient
-from tests.models import make_contract_models
 
 HERE = Path(__file__).parent
 LABELS = "--allow_version_labels_for_unavailable_models"

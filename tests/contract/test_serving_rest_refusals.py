@@ -39,8 +39,8 @@ REFUSED: list[Any] = [
         PREDICT,
         {"instances": [1], "inputs": [1]},
         (
-            'JSON Value: {\n    "instances": [1],\n    "inputs": [1]\n} Not formatted correctly expecting only'
-            " one of 'inputs' or 'instances' keys to exist "
+            'JSON Value: {\n    "instances": [1],\n    "inputs": [1]\n} Not formatted correctly expecting'
+            " only one of 'inputs' or 'instances' keys to exist "
         ),
     ),
     (
@@ -94,8 +94,8 @@ REFUSED: list[Any] = [
         PREDICT,
         {"instances": [{"z": 1}]},
         (
-            "Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does"
-            " not have named input: z"
+            "Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: JSON object:"
+            " does not have named input: z"
         ),
     ),
     (
@@ -103,8 +103,8 @@ REFUSED: list[Any] = [
         ADD,
         {"signature_name": "add", "instances": [{"a": THREE}]},
         (
-            "Failed to process element: 0 of 'instances' list. JSON object: {\n    \"a\": [1.0, 2.0, 3.0]\n} keys"
-            " must be equal to: a,b"
+            "Failed to process element: 0 of 'instances' list. JSON object: {\n    \"a\": [1.0, 2.0, 3.0]\n}"
+            " keys must be equal to: a,b"
         ),
     ),
     (

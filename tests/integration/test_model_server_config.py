@@ -1,43 +1,24 @@
-"""What the embedded server is told: labels, a config that changes, TLS, sockets, warm-up, HTTP."""
+"""A configuration that changes while the embedded server runs: models, labels, reload requests."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
-from riverlens.errors import RiverlensError, SetupError
-from riverlens_serving import flags
+from riverlens.errors import RiverlensError
 from riverlens_serving.server import Server
-from tests.contract.client import (
-    Client,
-    Refusal,
-    array,
-    example,
-    examples,
-    floats,
-    predict_request,
-    refusal,
-    spec,
-)
-from tests.model_servers import wait_for
-from tests.models import examples as examples_model
-from tests.models import gate, half_plus, write_model_config
+from tests.contract.client import Client, Refusal, array, floats, refusal, spec
+from tests.model_servers import address, start_inside, wait_for
+from tests.models import half_plus, write_model_config
 
 AVAILABLE, END = 30, 50
-QUICK = ("--port=auto", "--file_system_poll_wait_seconds=0.05", "--max_num_load_retries=0")
 Serve = Callable[..., Server]
 
 
@@ -45,27 +26,14 @@ Serve = Callable[..., Server]
 def serve() -> Iterator[Serve]:
     """Starts servers in this process by their flags. Stopped at the end."""
     with ExitStack() as stack:
-
-        def start(*argv: str) -> Server:
-            options = flags.parse((*QUICK, *argv), "serve")
-            assert options is not None
-            server = Server(options, threading.Event())
-            stack.callback(server.stop)
-            server.start()
-            return server
-
-        yield start
+        yield partial(start_inside, stack)
 
 
 @pytest.fixture
 def connect(serve: Serve) -> Iterator[Callable[..., Client]]:
     """Starts a server by its flags and gives a client of it."""
     with ExitStack() as stack:
-        yield lambda *argv: stack.enter_context(Client(_address(serve(*argv))))
-
-
-def _address(server: Server) -> str:
-    return f"127.0.0.1:{server.port}"
+        yield lambda *argv: stack.enter_context(Client(address(serve(*argv))))
 
 
 def _states(client: Client, model: str) -> list[tuple[int, int]]:
@@ -196,201 +164,3 @@ def test_a_reload_request_that_is_wrong_is_refused(tmp_path: Path, connect: Call
     assert got.code == "UNKNOWN"
     assert got.message.startswith("1 servable(s) did not become available: {{{name: broken version: 1}")
     assert _states(client, "a") == [(1, AVAILABLE)]
-
-
-def _certificates(folder: Path) -> tuple[str, str]:
-    """A key and a certificate of its own authority, for 127.0.0.1."""
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        f" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    return key.read_text(), certificate.read_text()
-
-
-@pytest.mark.parametrize("verify", [False, True])
-def test_tls(tmp_path: Path, serve: Serve, verify: bool) -> None:  # noqa: FBT001  # a column
-    """With an SSLConfig only TLS is answered, and with client_verify only clients with a certificate."""
-    key, certificate = _certificates(tmp_path)
-    config = tmp_path / "ssl.config"
-    lines = {"server_key": key, "server_cert": certificate, "custom_ca": certificate}
-    config.write_text(
-        "".join(f"{name}: {json.dumps(text)}\n" for name, text in lines.items())
-        + f"client_verify: {str(verify).lower()}\n"
-    )
-    half_plus(tmp_path / "a" / "1")
-    server = serve("--model_name=a", f"--model_base_path={tmp_path / 'a'}", f"--ssl_config_file={config}")
-    address = _address(server)
-
-    def outcome(credentials: grpc.ChannelCredentials) -> str:
-        with grpc.secure_channel(address, credentials) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            try:
-                stub.Predict(predict_request("a", {"x": floats(1)}), 10)
-            except grpc.RpcError as error:
-                return str(error.code().name)
-            return "OK"
-
-    authority = certificate.encode()
-    assert outcome(grpc.ssl_channel_credentials(authority)) == ("UNAVAILABLE" if verify else "OK")
-    assert outcome(grpc.ssl_channel_credentials(authority, key.encode(), authority)) == "OK"
-    with Client(address) as plain:
-        assert refusal(plain.predict, "a", {"x": floats(1)}).code == "UNAVAILABLE"
-
-
-def test_a_unix_socket_answers_too(tmp_path: Path, serve: Serve) -> None:
-    """`--grpc_socket_path` is a second way in."""
-    half_plus(tmp_path / "a" / "1")
-    path = tmp_path / "s"
-    serve("--model_name=a", f"--model_base_path={tmp_path / 'a'}", f"--grpc_socket_path={path}")
-    with Client(f"unix:{path}") as client:
-        assert array(client.predict("a", {"x": floats(2)}).outputs["y"]).tolist() == [3]
-
-
-def _write_warmup(folder: Path, *logs: Any) -> None:
-    path = folder / "assets.extra" / "tf_serving_warmup_requests"
-    path.parent.mkdir()
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for log in logs:
-            writer.write(log if isinstance(log, bytes) else log.SerializeToString())
-
-
-def _log(kind: str, request: Any) -> Any:
-    log = prediction_log_pb2.PredictionLog()
-    getattr(log, f"{kind}_log").request.CopyFrom(request)
-    return log
-
-
-def _classify_request(method: str) -> Any:
-    log = prediction_log_pb2.PredictionLog()
-    request = getattr(log, f"{method}_log").request
-    request.model_spec.name = "m"
-    request.model_spec.signature_name = {"classify": "both", "regress": "regress"}[method]
-    request.input.CopyFrom(examples(example(x=1.0)))
-    return log
-
-
-def test_warmup_requests_are_replayed_before_a_version_answers(tmp_path: Path, serve: Serve) -> None:
-    """Each kind of request in the file runs as often as asked, before anybody's call does."""
-    folder = examples_model(tmp_path / "m" / "1")
-    _write_warmup(folder, _classify_request("classify"), _classify_request("regress"))
-    server = serve(
-        "--model_name=m",
-        f"--model_base_path={tmp_path / 'm'}",
-        "--num_request_iterations_for_warmup=3",
-        "--rest_api_port=auto",
-        f"--monitoring_config_file={_monitoring(tmp_path)}",
-    )
-    page = _get(server, "/metrics")[1].decode()
-    assert ":tensorflow:core:graph_runs{} 6" in page
-    assert f':tensorflow:serving:model_warmup_records_read{{model_path="{folder}",status="OK"}} 2' in page
-
-
-@pytest.mark.parametrize(
-    ("logs", "text"),
-    [
-        ([_log("predict", predict_request("m", {"x": floats(1)}))], "Serving signature key"),
-        ([b"\xff"], "Failed to parse warmup record"),
-        ([_classify_request("classify")] * 1001, r"exceeds the maximum \(1000\)"),
-    ],
-    ids=["a-request-fails", "no-prediction-log", "too-many"],
-)
-def test_a_failing_warmup_fails_the_load(tmp_path: Path, serve: Serve, logs: list[Any], text: str) -> None:
-    """A warm-up request that fails, or a file that is none, keeps the version from being served."""
-    folder = examples_model(tmp_path / "m" / "1")
-    if "key" in text:
-        logs[0].predict_log.request.model_spec.signature_name = "nobody"
-    _write_warmup(folder, *logs)
-    with pytest.raises(RiverlensError, match=text):
-        serve("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
-
-
-def test_a_warmup_file_that_is_no_tfrecord_fails_the_load(tmp_path: Path, serve: Serve) -> None:
-    """Other bytes are told as what they are."""
-    folder = half_plus(tmp_path / "m" / "1")
-    path = folder / "assets.extra" / "tf_serving_warmup_requests"
-    path.parent.mkdir()
-    path.write_bytes(b"no record" * 10)
-    with pytest.raises(RiverlensError, match="Please verify your warmup data is in TFRecord format"):
-        serve("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
-
-
-def _monitoring(folder: Path) -> Path:
-    path = folder / "monitoring.config"
-    path.write_text('prometheus_config { enable: true path: "/metrics" }')
-    return path
-
-
-def _get(server: Server, path: str, method: str = "GET", **headers: str) -> tuple[Any, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
-    connection.request(method, path, headers=headers)
-    reply = connection.getresponse()
-    body = reply.read()
-    connection.close()
-    return reply, body
-
-
-def test_cors_headers_where_asked_for(tmp_path: Path, serve: Serve) -> None:
-    """With CORS on, a browser's preflight is answered and each reply carries the headers."""
-    half_plus(tmp_path / "a" / "1")
-    server = serve(
-        f"--model_base_path={tmp_path / 'a'}", "--rest_api_port=auto", "--rest_api_enable_cors_support"
-    )
-    preflight, _ = _get(server, "/v1/models/default:predict", "OPTIONS", Origin="https://example.org")
-    assert (preflight.status, preflight.getheader("Access-Control-Allow-Origin")) == (200, "*")
-    assert _get(server, "/v1/models/default")[0].getheader("Access-Control-Allow-Methods") == "POST, GET"
-    refused, body = _get(server, "/v1/models/default:predict", "OPTIONS")
-    assert refused.status == 400
-    assert json.loads(body) == {"error": "Origin header is missing in CORS preflight"}
-
-
-def test_http_drains_too(tmp_path: Path, serve: Serve) -> None:
-    """A stop lets an HTTP request in flight finish and closes its connection; no new one is taken."""
-    opened = tmp_path / "opened"
-    gate(tmp_path / "g" / "1", opened)
-    server = serve("--model_name=g", f"--model_base_path={tmp_path / 'g'}", "--rest_api_port=auto")
-    port = server.rest_port
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", "/v1/models/g:predict", json.dumps({"instances": [5]}))
-    wait_for(lambda: opened.with_suffix(".entered").exists())
-    with ThreadPoolExecutor(1) as pool:
-        stopped = pool.submit(server.stop)
-        wait_for(lambda: _is_refused(port))
-        opened.touch()
-        reply = connection.getresponse()
-        assert json.loads(reply.read()) == {"predictions": [5.0]}
-        assert reply.getheader("Connection") == "close"
-        assert stopped.result()
-
-
-def _is_refused(port: int | None) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.connect()
-    except ConnectionRefusedError:
-        return True
-    connection.close()
-    return False
-
-
-def test_a_taken_http_port_is_one_clear_line(tmp_path: Path, serve: Serve) -> None:
-    """A port that another server has is told with the flag that mends it."""
-    half_plus(tmp_path / "a" / "1")
-    flag = f"--model_base_path={tmp_path / 'a'}"
-    taken = serve(flag, "--rest_api_port=auto").rest_port
-    with pytest.raises(SetupError, match="choose another with --rest_api_port"):
-        serve(flag, f"--rest_api_port={taken}")
-
-
-def test_a_session_config_file_is_taken(tmp_path: Path, connect: Callable[..., Client]) -> None:
-    """A ConfigProto text sets up the sessions; a wrong one is named."""
-    half_plus(tmp_path / "a" / "1")
-    config = tmp_path / "session.config"
-    config.write_text("intra_op_parallelism_threads: 1")
-    base = f"--model_base_path={tmp_path / 'a'}"
-    client = connect(base, f"--tensorflow_session_config_file={config}")
-    assert array(client.predict("default", {"x": floats(2)}).outputs["y"]).tolist() == [3]
-    config.write_text("no such field: 1")
-    with pytest.raises(RiverlensError, match="--tensorflow_session_config_file: Invalid protobuf file"):
-        connect(base, f"--tensorflow_session_config_file={config}")
