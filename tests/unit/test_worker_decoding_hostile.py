@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from riverlens.dead_letter import Reason
-from riverlens.signature import InputKind
+from riverlens.signature import InputKind, PixelRule
 from riverlens_worker.decoding import Row, Target, UndecodableError, to_row
 from tests import image_bombs
 from tests.worker_parts import ENCODED, FREE, TARGETS, encode, examples, scene, target
@@ -44,7 +44,8 @@ def _try(image: bytes, wanted: Target, content_type: str | None = None) -> Row |
         assert (len(row.row), row.shape) == (row.nbytes, ())
     else:
         assert row.row.dtype == wanted.dtype
-        assert row.row.shape == (*row.shape, 3) if isinstance(row.shape, tuple) else False
+        pixels = row.row.transpose(1, 2, 0) if wanted.rule.planar else row.row
+        assert pixels.shape == (*row.shape, 3) if isinstance(row.shape, tuple) else False
         assert row.row.nbytes == row.nbytes
         if wanted.height and wanted.width:
             assert row.shape == (wanted.height, wanted.width)
@@ -185,6 +186,8 @@ def _seeds() -> tuple[bytes, ...]:
 
 
 FUZZED = [replace(wanted, max_pixels=1_000_000) for wanted in TARGETS.values()]
+_LETTERBOX = PixelRule(letterbox=True, high=1.0, mean=(0.5, 0.4, 0.3), planar=True)
+FUZZED += [target(dtype="float32", size=(32, 48), max_pixels=1_000_000, rule=_LETTERBOX)]
 FUZZED += [target(size=(None, 32), max_pixels=1_000_000), target(input_size=16, max_pixels=1_000_000)]
 EDITS = ("set", "set", "set", "cut", "insert", "repeat", "end")
 

@@ -162,7 +162,9 @@ async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tupl
         raise LayoutError(f"signature {model.layout.signature!r}: {error}; see output_kind") from None
     if model.layout.rows is not None:
         return warnings
-    if model.layout.kind is InputKind.ENCODED and not await _takes(model, rows, waiting):
+    if model.layout.kind is InputKind.ENCODED:
+        if await _takes(model, rows, waiting):
+            return warnings
         model.target = replace(model.target, by_size=True)
         logger.info("images of different sizes cannot share a call of this model: batches go by size")
     if not await _takes(model, [rows[0], rows[0]], waiting):
