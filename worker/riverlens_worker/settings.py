@@ -48,7 +48,7 @@ class WorkerSettings(Settings):
     input_size: int | None = Field(default=None, ge=16)
     """Longest side in pixels a frame is scaled down to, where the model takes any size; unset: as it is."""
     input_range: str | None = None
-    """What black and white become: 0..1, 0..255, or =-1..1; unset: as the model says, else 0..1 for floats."""
+    """What black and white become: 0..1, 0..255, or =-1..1; unset: the model's own, else 0..1 for floats."""
     input_mean: str | None = None
     """Taken away after that, a channel each in the model's order: 103.939,116.779,123.68."""
     input_std: str | None = None
