@@ -16,6 +16,7 @@ import gzip
 import struct
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,19 @@ def render(folder: Path, part: str, count: int, seed: int) -> None:
         (folder / f"{part}-{name}-ubyte.gz").write_bytes(packed)
 
 
+@cache
+def font(size: int) -> Any:
+    """Pillow's own font; loading it takes longer than drawing with it."""
+    return ImageFont.load_default(size)
+
+
 def digit(label: int, random: np.random.Generator) -> Array:
     """uint8 [28,28], white on black."""
     image = Image.new("L", (SIDE, SIDE))
-    font = ImageFont.load_default(int(random.integers(20, 25)))
+    typeface = font(int(random.integers(20, 25)))
     middle = tuple(SIDE / 2 + random.uniform(-1.5, 1.5, 2))
     weight = int(random.integers(0, 2))
-    ImageDraw.Draw(image).text(middle, str(label), 255, font, anchor="mm", stroke_width=weight)
+    ImageDraw.Draw(image).text(middle, str(label), 255, typeface, anchor="mm", stroke_width=weight)
     slant = random.uniform(-0.2, 0.2)
     sheared = image.transform(
         image.size, Image.Transform.AFFINE, (1, slant, -slant * SIDE / 2, 0, 1, 0), Image.Resampling.BILINEAR
