@@ -8,6 +8,7 @@ The environment variable of a field is `RIVERLENS_<FIELD>`; of one in a table wi
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from riverlens.errors import SettingsError
 
 _SHORT_FLAGS = {"--bootstrap-servers": "--kafka.bootstrap-servers"}
 _ENV_PREFIX = "RIVERLENS_"
+_TABLES_WITHIN = frozenset({"kafka"})
 _UNKNOWN = "unrecognized arguments: "
 
 
@@ -92,7 +94,7 @@ def load(cls: type[S], argv: Sequence[str], *, prog: str) -> S:
         # Its cause names the text that was given, which may hold a password.
         raise SettingsError(f"{error}: a table is given as JSON, or each of its fields by itself") from None
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
+        raise SettingsError(_explain(error, str(cls.model_config.get("env_prefix", _ENV_PREFIX)))) from None
     if known.print_config:
         sys.stdout.write(to_toml(settings))
         raise SystemExit(0)
@@ -144,6 +146,11 @@ def _long_flag(word: str) -> str:
 class _Parser(argparse.ArgumentParser):
     """Wrong flags are wrong settings: one line, not the whole usage."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # argparse knows `-1` as a value but takes `-1..1` for a flag.
+        self._negative_number_matcher = re.compile(r"^-\d")
+
     def error(self, message: str) -> NoReturn:
         head, unknown, words = message.partition(_UNKNOWN)
         if unknown:
@@ -186,12 +193,16 @@ def _read_toml(cls: type[Settings], path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, prefix: str) -> str:
     lines = []
     for wrong in error.errors():
-        name = ".".join(str(part) for part in wrong["loc"]) or "settings"
+        name = ".".join(str(part) for part in wrong["loc"])
+        if not name or name in _TABLES_WITHIN:
+            # A rule over several settings: its text names them.
+            lines.append(wrong["msg"].removeprefix("Value error, "))
+            continue
         flag = "--" + name.replace("_", "-")
-        variable = _ENV_PREFIX + name.replace(".", "__").upper()
+        variable = prefix + name.replace(".", "__").upper()
         given = wrong.get("input")
         unknown = wrong["type"] == "extra_forbidden"  # perhaps a password under a mistyped name
         shown = "" if isinstance(given, dict) or unknown or _is_secret(name) else f" (given: {given!r})"

@@ -21,11 +21,8 @@ class DemoModel:
 
     name: str
     base_path: Path
-
-    @property
-    def is_street(self) -> bool:
-        """Whether it is the demo's own detector, which knows synthetic streets and nothing else."""
-        return self.name == STREET
+    is_street: bool = False
+    """Whether it is the demo's own detector, which knows synthetic streets and nothing else."""
 
 
 @contextmanager
@@ -36,7 +33,7 @@ def demo_model(given: Path | None) -> Iterator[DemoModel]:
         SettingsError: no SavedModel there.
     """
     if given is None:
-        yield DemoModel(STREET, _street())
+        yield DemoModel(STREET, _street(), is_street=True)
     elif (given / _SAVED).is_file():
         # A model server takes numbered versions only: this one becomes version 1 of a folder of its own.
         with tempfile.TemporaryDirectory(prefix="riverlens-model-") as base:

@@ -37,19 +37,20 @@ class Seen:
     cameras: Counter[str] = field(default_factory=Counter)
     batch_sizes: Counter[int] = field(default_factory=Counter)
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_EVENTS))
-    ids: set[str] = field(default_factory=set)
+    ids: dict[tuple[int, int], None] = field(default_factory=dict)
     last_offset: dict[int, int] = field(default_factory=dict)
 
     def add(self, event: Event, written_ms: int, now_s: float) -> None:
         """Note one event; `written_ms` is its record's timestamp, when it was written."""
-        if event.event_id in self.ids:
+        origin = event.origin
+        last = self.last_offset.get(origin.partition, -1)
+        if origin.offset <= last and (origin.partition, origin.offset) in self.ids:
             self.repeats += 1
             return
-        self.ids.add(event.event_id)
-        origin = event.origin
-        if origin.offset < self.last_offset.get(origin.partition, -1):
+        if origin.offset < last:
             self.inversions += 1
-        self.last_offset[origin.partition] = max(origin.offset, self.last_offset.get(origin.partition, -1))
+        self.last_offset[origin.partition] = max(origin.offset, last)
+        self._remember((origin.partition, origin.offset))
         latency_ms = max(0.0, float(written_ms - event.captured_at_ms))
         self.first_s = now_s if self.first_s is None else self.first_s
         self.count += 1
@@ -60,6 +61,12 @@ class Seen:
         self.recent.append((now_s, latency_ms, event.camera_id))
         while self.recent and self.recent[0][0] < now_s - _WINDOW_S:
             self.recent.popleft()
+
+    def _remember(self, place: tuple[int, int]) -> None:
+        """Places of the last events: a repeat comes soon, and a demo may run for days."""
+        self.ids[place] = None
+        if len(self.ids) > 5 * _KEPT_EVENTS:
+            del self.ids[next(iter(self.ids))]
 
     def mean_batch(self) -> float:
         """Mean rows of the calls so far: a call of n rows gave n events."""

@@ -36,7 +36,7 @@ _CATCH_UP_S = 10.0
 _PICTURES = 6
 _STREET_HINT = (
     "the demo's own detector knows only synthetic streets; for real pictures give a model: "
-    "make demo VIDEO=... MODEL=path/to/saved_model (labels with `riverlens demo --labels coco`)"
+    "make demo VIDEO=... MODEL=path/to/saved_model LABELS=coco"
 )
 
 

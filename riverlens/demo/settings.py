@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from riverlens.settings import Settings
 
@@ -19,6 +20,9 @@ class DemoSettings(Settings):
 
     table: ClassVar[str] = "demo"
 
+    # The worker's RIVERLENS_MODEL is a name, ours a path.
+    model_config = SettingsConfigDict(env_prefix="RIVERLENS_DEMO_")
+
     seconds: float = Field(default=60.0, ge=0)
     """Stop after so many seconds of frames; 0: when Ctrl-C is pressed."""
     video: Path | None = None
@@ -26,7 +30,7 @@ class DemoSettings(Settings):
     model: Path | None = None
     """A SavedModel folder, with or without numbered versions, instead of the demo's own detector."""
     labels: str | None = None
-    """Class names of that model: a text file, the first line is class 0; or `coco`."""
+    """Class names of that model: a text file, the first line is class 0; or `coco`, `coco80`."""
     signature: str | None = None
     """Signature of that model to call; unset: found by itself."""
     cameras: int = Field(default=6, ge=1, le=64)

@@ -57,6 +57,12 @@ class Summary:
             f"capture to event p50 {_ms(p50)}, p99 {_ms(p99)}",
             f"mean batch {seen.mean_batch():.1f}, {rate:.1f} events/s",
         ]
+        unreached = max(0, self.produced - self.metrics.consumed) + self.metrics.outcomes.get("fenced", 0)
+        if unreached:
+            lines.append(
+                f"the cameras offered more than the model took: {unreached} frames were not reached "
+                "(fenced: read, then left to the next worker)"
+            )
         if self.first_event_s is not None:
             lines.append(f"first event {self.first_event_s:.1f} s after the start")
         if self.score is not None:

@@ -63,6 +63,11 @@ class Batcher:
         self._metrics.batch_rows.observe(len(batch.frames))
         return batch
 
+    @property
+    def limit_rows(self) -> int:
+        """Rows of a full batch: the setting's, the model's or the server's limit."""
+        return self._open.limits.rows
+
     def learn_limit(self, rows: int) -> None:
         """The server takes at most `rows` rows a call: no later batch holds more."""
         self._open.limits = replace(self._open.limits, rows=max(1, min(rows, self._open.limits.rows)))

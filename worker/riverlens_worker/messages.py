@@ -125,7 +125,7 @@ class Prediction:
 
     Attributes:
         version: the model version that answered, as the answer names it.
-        predict_ms: time of the call, retries included.
+        predict_ms: time of the call that answered; calls that failed before it count as queue.
         batch_size, batch_reason: the call it shared.
         queue_ms: all waiting inside the worker before the call.
         answered_s: when the answer was there (monotonic).

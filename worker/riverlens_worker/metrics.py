@@ -48,7 +48,7 @@ class Stage(IntEnum):
     DECODE = 2
     """Reading or decoding the image."""
     PREDICT = 3
-    """The Predict call the frame was in, retries included."""
+    """The Predict call that answered the frame; calls that failed before it count as queue."""
     PUBLISH = 4
     """Answer to acknowledged event: order, serialisation, Kafka."""
 
@@ -196,6 +196,11 @@ class Metrics:
                 return self._camera_frames.labels(OTHER_CAMERAS)
             child = self._cameras[camera] = self._camera_frames.labels(camera)
         return child
+
+    def arrived(self) -> float:
+        """Frames that came to this worker's partitions: read, or waiting on Kafka."""
+        waiting = sum(sample.value for family in self._lag_frames.collect() for sample in family.samples)
+        return value_of(self.consumed) + waiting
 
     def balance(self) -> dict[str, int]:
         """Frames consumed, by outcome, and in flight: consumed is the sum of the others."""

@@ -23,7 +23,7 @@ from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
 from riverlens_worker.endpoints import Endpoint
 from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
-from riverlens_worker.metrics import Lifecycle, Metrics, value_of
+from riverlens_worker.metrics import Lifecycle, Metrics
 from riverlens_worker.model import ServedModel, discover
 from riverlens_worker.predictor import Predictor, PredictorPorts
 from riverlens_worker.publisher import Publisher, PublisherPorts
@@ -181,15 +181,15 @@ class Pipeline:
             self._not_ready = f"waiting for the model server: {why}" if why else ""
 
     async def _watch(self, stages: _Stages) -> None:
-        """Keep the load ratio: arrivals against the rate of full batches."""
-        counter = self._metrics.consumed
-        before, before_s = value_of(counter), time.monotonic()
+        """Keep the load ratio: arrivals on Kafka, read or not, against the rate of full batches."""
+        before, before_s = self._metrics.arrived(), time.monotonic()
         while True:
             await asyncio.sleep(_RATE_OVER_S)
-            now, now_s = value_of(counter), time.monotonic()
-            ceiling = stages.predictor.fit.rows_per_s(self._settings.max_batch_size)
+            now, now_s = self._metrics.arrived(), time.monotonic()
+            ceiling = stages.predictor.fit.rows_per_s(stages.batcher.limit_rows)
             if ceiling:
-                self._metrics.load_ratio.set((now - before) / (now_s - before_s) / ceiling)
+                # A partition that moved on takes its lag along: that is no arrival less than none.
+                self._metrics.load_ratio.set(max(0.0, now - before) / (now_s - before_s) / ceiling)
             before, before_s = now, now_s
 
     async def close(self) -> None:

@@ -66,6 +66,8 @@ async def run_worker(settings: WorkerSettings) -> None:
 def _log_balance(metrics: Metrics) -> None:
     """The worker's last word: every frame read has its outcome, or was given up for its next owner."""
     counts = metrics.balance()
+    if not counts["consumed"]:
+        return
     settled = sum(counts.values()) - counts["consumed"]
     level = logging.INFO if settled == counts["consumed"] else logging.ERROR
     text = " + ".join(f"{name} {count}" for name, count in counts.items() if name != "consumed")

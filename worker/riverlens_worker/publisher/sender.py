@@ -16,23 +16,30 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     InvalidTimestampError,
+    InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnsupportedForMessageFormatError,
 )
 
 from riverlens.dead_letter import Reason
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.channel import Signal
+from riverlens_worker.errors import PublishError
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.publisher.outbox import Outbox, Outgoing, Topics, refused_event, smaller
 from riverlens_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-_REFUSED = (*_TOO_LARGE, InvalidTimestampError)
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
+_REFUSED = (*_TOO_LARGE, InvalidTimestampError, UnsupportedForMessageFormatError)
+_FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, InvalidTopicError)
 _OVERHEAD_BYTES = 1024 * 1024
 _STOP_S = 5.0
 
@@ -50,6 +57,7 @@ class Sender:
         self._producer: Any = None
         self._generation = 0
         self._failure: BaseException | None = None
+        self._failures = 0
         self._changed = Signal()
         self._order = asyncio.Lock()
         self._backoff = Backoff()
@@ -89,9 +97,24 @@ class Sender:
         await self._changed.until(lambda: len(self._outbox) == 0)
 
     async def keep_alive(self) -> None:
-        """Replace the producer whenever a delivery failed, until cancelled."""
+        """Replace the producer whenever a delivery failed, until cancelled.
+
+        Raises:
+            PublishError: Kafka does not let this worker write to its topics.
+        """
         while True:
             await self._changed.until(lambda: self._failure is not None)
+            if isinstance(self._failure, _FORBIDDEN):
+                raise PublishError(
+                    f"Kafka does not let us write to {self._settings.events_topic!r} and "
+                    f"{self._settings.dlq_topic!r} ({self._failure!r}); "
+                    "see events_topic, dlq_topic and this user's rights"
+                )
+            self._failures += 1
+            if self._failures > 1:
+                # A producer that connects and then fails again and again must not be made in a tight loop.
+                delay_s = self._backoff.delay_s(self._failures - 1, random.random())  # noqa: S311  # jitter
+                await asyncio.sleep(delay_s)
             async with self._order:
                 await self._replace()
 
@@ -135,6 +158,7 @@ class Sender:
         if error is not None:
             self._fail(error)
             return
+        self._failures = 0
         outgoing = self._outbox.acknowledge(number)
         if outgoing is not None:
             self._acknowledged(outgoing)

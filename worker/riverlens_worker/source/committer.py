@@ -108,5 +108,6 @@ class Committer:
         for lease in state.leases:
             state.give_up(lease)
             state.leases.fence(lease)
+            state.metrics.forget_partition(lease.partition)
         state.metrics.partitions.set(len(state.leases))
         state.changed.fire()
