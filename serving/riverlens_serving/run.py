@@ -20,6 +20,8 @@ from riverlens_serving.parent import watch_parent
 
 _log = logging.getLogger(__name__)
 
+_LOOK_S = 1.0
+
 
 def main(argv: list[str], prog: str) -> int:
     """Serve until SIGTERM or SIGINT, then drain. 0 after a clean stop."""
@@ -37,8 +39,9 @@ def main(argv: list[str], prog: str) -> int:
 
 def _on_signal(number: int, _frame: FrameType | None, stopping: threading.Event) -> None:
     """The first signal drains; the second, back at its default, ends the process."""
-    stopping.set()
     signal.signal(number, signal.SIG_DFL)
+    # Not here: the handler runs within whatever the main thread does, perhaps within the event's own lock.
+    threading.Thread(target=stopping.set, name="stop", daemon=True).start()
 
 
 def _serve(options: ServerOptions, stopping: threading.Event) -> int:
@@ -49,7 +52,8 @@ def _serve(options: ServerOptions, stopping: threading.Event) -> int:
     port = server.start()
     if port is not None:
         _announce(options, port, server.rest_port)
-        stopping.wait()
+        while not stopping.wait(_LOOK_S):
+            pass  # a wait without end has been seen to sleep through a signal after SIGCONT
     if not server.stop():
         _log.warning("calls or loads did not end in time; leaving without them")
         sys.stdout.flush()
