@@ -152,11 +152,15 @@ class Pipeline:
                 task.cancel()
 
     async def _start(self) -> ServedModel:
-        """Ask Kafka and the model server at once; join the group only when the model has answered."""
+        """Ask Kafka and the model server at once; join the group while the model is being tried out.
+
+        Not before the model is there: partitions held by a worker that waits for a server would wait too.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.start())
+            await self._endpoint.wait_available(self._waiting)
             found = group.create_task(discover(self._endpoint, self._settings, self._waiting))
-        await self._source.start()
+            group.create_task(self._source.start())
         return found.result()
 
     def _assemble(self, model: ServedModel) -> _Stages:
