@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def test_http_drains_too(tmp_path: Path, serve: Serve) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("POST", "/v1/models/g:predict", json.dumps({"instances": [5]}))
     wait_for(lambda: opened.with_suffix(".entered").exists())
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, closing(connection):
         stopped = pool.submit(server.stop)
         wait_for(lambda: _is_refused(port))
         opened.touch()
@@ -125,13 +126,11 @@ def test_http_drains_too(tmp_path: Path, serve: Serve) -> None:
 
 
 def _is_refused(port: int | None) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.connect()
+        with socket.create_connection(("127.0.0.1", port or 0), timeout=20):
+            return False
     except ConnectionRefusedError:
         return True
-    connection.close()
-    return False
 
 
 def test_a_taken_http_port_is_one_clear_line(tmp_path: Path, serve: Serve) -> None:
