@@ -207,10 +207,19 @@ async def _clients(kafka: KafkaSettings) -> AsyncIterator[tuple[AIOKafkaAdminCli
     try:
         await connect(kafka, client.bootstrap())
         await connect(kafka, admin.start())
+        await connect(kafka, _brokers_known(admin, client))
         yield admin, client
     finally:
         await admin.close()
         await client.close()
+
+
+async def _brokers_known(admin: AIOKafkaAdminClient, client: AIOKafkaClient) -> None:
+    """A cluster that has just started may answer without naming a single broker."""
+    for one in (admin._client, client):  # noqa: SLF001  # the admin client offers no look at its metadata
+        while not one.cluster.brokers():
+            await asyncio.sleep(_PAUSE_S)
+            await one.force_metadata_update()
 
 
 def main(argv: Sequence[str], prog: str = "riverlens topics") -> int:

@@ -68,7 +68,11 @@ class ServedModel:
     readings: dict[int, Reading] = field(default_factory=dict)
 
     async def reading(self, version: int) -> Reading:
-        """How answers of `version` are read; asks a new version for its labels once."""
+        """How answers of `version` are read; asks a new version for its labels once.
+
+        Raises:
+            CallFailedError: it cannot tell them now.
+        """
         if version not in self.readings:
             name = self.settings.model
             info = await _ask_info(self.endpoint, name, version) if self.tells_info else ModelFacts()
@@ -101,7 +105,7 @@ async def discover(
     await endpoint.wait_available(waiting)
     signatures = await _signatures(endpoint, waiting)
     tells_info = INFO_SIGNATURE in signatures
-    info = await _ask_info(endpoint, settings.model) if tells_info else ModelFacts()
+    info = await _facts_told(endpoint, settings.model, waiting) if tells_info else ModelFacts()
     facts = settings.facts(own_labels).over(info)
     layout = choose(signatures, settings.signature, facts)
     target = Target.of(
@@ -137,13 +141,29 @@ async def _signatures(endpoint: Endpoint, waiting: Callable[[str], None]) -> dic
 
 
 async def _ask_info(endpoint: Endpoint, name: str, version: int | None = None) -> ModelFacts:
-    """A model without `riverlens_info`, or one that cannot answer now, tells nothing."""
+    """What the model tells of itself; a refusal tells nothing.
+
+    Raises:
+        CallFailedError: it cannot answer now. Its facts must not be guessed for good because of that.
+    """
     try:
         reply = await endpoint.predict(info_request(name, version), timeout_s=10)
     except CallFailedError as error:
+        if decide(error.code, error.details).action is Action.RETRY:
+            raise
         logger.info("the model tells no labels: %s", error)
         return ModelFacts()
     return read_info(read_reply(reply)[1])
+
+
+async def _facts_told(endpoint: Endpoint, name: str, waiting: Callable[[str], None]) -> ModelFacts:
+    """The same at the start, where a server that cannot answer now is waited for."""
+    while True:
+        try:
+            return await _ask_info(endpoint, name)
+        except CallFailedError as error:
+            waiting(str(error))
+            await asyncio.sleep(_RETRY_S)
 
 
 async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tuple[str, ...]:

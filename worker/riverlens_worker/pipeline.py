@@ -61,6 +61,7 @@ class Pipeline:
             PublisherPorts(self._results, self._source.settle, self._source.may_publish), settings, metrics
         )
         self._not_ready = "starting"
+        self._running = False
         self._closed = False
         self._stopping = asyncio.Event()
         self._killed = asyncio.Event()
@@ -107,12 +108,11 @@ class Pipeline:
 
     async def _drain(self, work: asyncio.Task[None]) -> None:
         """Soft stop with a deadline; then, or at the second signal, cancel."""
-        running = not self._not_ready
         self._set_state(Lifecycle.DRAINING)
         self._not_ready = "stopping"
         logger.info("stopping: finishing what is under way")
         self._source.end()
-        if not running:
+        if not self._running:
             work.cancel()
         kill = asyncio.create_task(self._killed.wait())
         await asyncio.wait(
@@ -138,6 +138,7 @@ class Pipeline:
         stages = self._assemble(model)
         self._publisher.name_signature(model.layout.signature)
         self._set_state(Lifecycle.RUNNING)
+        self._running = True
         self._not_ready = ""
         async with asyncio.TaskGroup() as group:
             side = [group.create_task(self._source.run()), group.create_task(self._watch(stages))]
@@ -152,15 +153,12 @@ class Pipeline:
                 task.cancel()
 
     async def _start(self) -> ServedModel:
-        """Ask Kafka and the model server at once; join the group while the model is being tried out.
-
-        Not before the model is there: partitions held by a worker that waits for a server would wait too.
-        """
+        """Ask Kafka and the model server at once; join the group only when the model has answered."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.start())
-            await self._endpoint.wait_available(self._waiting)
             found = group.create_task(discover(self._endpoint, self._settings, self._waiting))
-            group.create_task(self._source.start())
+        # Not beside it: a join that is cancelled because the model is refused leaves connections open.
+        await self._source.start()
         return found.result()
 
     def _assemble(self, model: ServedModel) -> _Stages:

@@ -87,6 +87,10 @@ class Sender:
     async def send(self, outgoing: Outgoing) -> None:
         """Hand one record to the producer; waits while it is being replaced, or its buffer is full."""
         async with self._order:
+            if outgoing.settled.source.lease.fenced:
+                # Fenced while this waited: what was sent before it may have been left to the next owner.
+                self._acknowledged(outgoing)
+                return
             number = self._outbox.add(outgoing)
             # After a failure the next producer sends it, behind what failed: nothing may pass that.
             if self._failure is None:
@@ -189,6 +193,7 @@ class Sender:
                 await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311  # jitter
                 continue
             break
+        self._drop_fenced()
         for number, outgoing in self._outbox.waiting():
             if self._failure is not None:
                 return  # ruined again: keep_alive begins anew

@@ -233,6 +233,8 @@ class Poller:
                 if found:
                     return
             except _PARSE_ERRORS as error:
+                if not lease.open:
+                    return  # the poll outlasted a rebalance: the record is the next owner's to find
                 found = True
                 self._set_aside(lease, lease.next_offset, error)
 
