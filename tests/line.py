@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from riverlens.broker import EmbeddedBroker
 from riverlens.demo.models import demo_model
@@ -107,7 +107,9 @@ class Line:
     def start_cameras(self, name: str, cameras: int, *flags: str) -> None:
         """A producer whose cameras show one picture over and over, as `flags` say."""
         picture = self._folder / "picture.jpg"
-        Image.effect_noise((640, 480), 64).convert("RGB").save(picture, quality=80)
+        # Smooth enough to decode faster than the model answers: else batches stay small under overload.
+        noise = Image.effect_noise((640, 480), 64).filter(ImageFilter.GaussianBlur(2))
+        noise.convert("RGB").save(picture, quality=80)
         sources = [f"--source=camera-{number + 1}={picture}" for number in range(cameras)]
         kafka = ["--bootstrap-servers", self.broker.bootstrap_servers]
         self._start(name, "producer", "run", *kafka, *sources, "--loop", "--progress=off", *flags)

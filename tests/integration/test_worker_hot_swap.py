@@ -8,7 +8,7 @@ from pathlib import Path
 from riverlens.kafka import KafkaSettings
 from tests import model_servers
 from tests.conftest import TopicSet
-from tests.harness.account import settled
+from tests.harness.account import Account, settled
 from tests.harness.feed import feed
 from tests.harness.fixtures import StartWorker
 from tests.harness.waiting import wait_for
@@ -34,10 +34,7 @@ async def test_versions_change_under_load_without_a_loss(
             await wait_for(lambda: version(1), what="version 1")
             _appear(colour_model / "1", base / "2")
             await wait_for(lambda: version(2), what="version 2")
-            broken = base / ".broken"
-            broken.mkdir()
-            (broken / "saved_model.pb").write_bytes(b"no model")
-            broken.rename(base / "3")
+            _break(base, 3)
 
             async def told() -> bool:
                 return "version 3" in log.read_text() and await version(2)
@@ -52,14 +49,27 @@ async def test_versions_change_under_load_without_a_loss(
         account = await settled(kafka, topic_set, running.sent)
         account.check()
         assert not account.letters
-        for partition in {place[0] for place in account.events}:
-            places = sorted(place for place in account.events if place[0] == partition)
-            versions = [account.events[place]["model"]["version"] for place in places]
-            assert versions == sorted(versions)
-            assert set(versions) == {1, 2}
+        _check_versions(account)
         metrics = await worker.metrics()
         failed = {name: value for name, value in metrics.items() if "predict_errors" in name and value}
         assert not failed
+
+
+def _check_versions(account: Account) -> None:
+    """In each partition's order: some events of version 1, then some of version 2, then no other."""
+    for partition in {place[0] for place in account.events}:
+        places = sorted(place for place in account.events if place[0] == partition)
+        versions = [account.events[place]["model"]["version"] for place in places]
+        assert versions == sorted(versions)
+        assert set(versions) == {1, 2}
+
+
+def _break(base: Path, version: int) -> None:
+    """A version whose files are no model."""
+    broken = base / ".broken"
+    broken.mkdir()
+    (broken / "saved_model.pb").write_bytes(b"no model")
+    broken.rename(base / str(version))
 
 
 def _appear(source: Path, folder: Path) -> None:

@@ -119,9 +119,9 @@ STEPS = (
     ),
     Step(
         "more frames come than the model takes",
-        lambda line: line.start_cameras("many", 6, "--fps=0", "--frames=600"),
+        lambda line: line.start_cameras("many", 6, "--fps=0", "--frames=1500"),
         (
-            reaches("Frames in a batch, mean: A", MAX_BATCH - 1),
+            reaches("Frames in a batch, mean: A", MAX_BATCH / 2),
             reaches("Why batches left: A", 0.1, reason="full"),
             reaches("Predict calls under way, and the model's version: A", 2),
             reaches("Lag in frames: A", UNREAD),
