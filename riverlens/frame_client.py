@@ -1,58 +1,15 @@
-"""The Kafka client under a FrameProducer: how it is made, ended, and what its errors mean."""
+"""The Kafka client under a FrameProducer: how it is made."""
 
 from __future__ import annotations
 
-import asyncio
-import enum
-import logging
-
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    InvalidTimestampError,
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-    TopicAuthorizationFailedError,
-    UnsupportedForMessageFormatError,
-)
 
 from riverlens.errors import UnreachableError
 from riverlens.kafka import KafkaSettings, connect
-
-_log = logging.getLogger(__name__)
+from riverlens.kafka_producer import end_client
 
 _BATCH_BYTES = 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 64 * 1024  # key and headers beside the image
-_CLOSE_S = 5.0
-_BACKOFF_S = 0.3  # more than the retry_backoff_ms of a request that has just failed
-
-
-class Verdict(enum.Enum):
-    """What a delivery error says about the frame."""
-
-    REJECTED = "rejected"  # some frame of its batch will never be taken
-    REFUSED = "refused"  # no frame of ours will be taken
-    AGAIN = "again"  # the client is of no use any more; the frame is fine
-
-
-_REJECTED = (
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-    InvalidTimestampError,
-    UnsupportedForMessageFormatError,
-)
-_REFUSED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, InvalidTopicError)
-
-
-def judge(error: BaseException | None) -> Verdict:
-    """Sort a delivery error. Errors that pass (a leader moves) never get here: the client retries them."""
-    if isinstance(error, _REJECTED):
-        return Verdict.REJECTED
-    return Verdict.REFUSED if isinstance(error, _REFUSED) else Verdict.AGAIN
 
 
 async def open_client(
@@ -90,64 +47,3 @@ async def _find_topic(client: AIOKafkaProducer, kafka: KafkaSettings, topic: str
             f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; create it: riverlens topics "
             f"--bootstrap-servers {kafka.bootstrap_servers}, or see frames_topic"
         )
-
-
-def silence(client: AIOKafkaProducer) -> None:
-    """Let the client begin no further request, from this instant; those under way may end.
-
-    After a rejected batch aiokafka sends the partition's next one, and a broker that does not know the
-    client yet takes it: later frames would come before earlier ones. Called from the rejected frame's own
-    callback, this is in time.
-    """
-    sending = _sender_task(client)
-    if sending is not None:
-        sending.cancel()
-
-
-async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
-    """Stop the client: what it holds may be delivered within `grace_s`; after that it is given up.
-
-    An idempotent client retries for ever, and its own `stop` waits for that. The futures of what is given
-    up get the result None.
-    """
-    stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait([stopping], timeout=grace_s)
-    if not stopping.done():
-        await _cut_off(client)
-    _settle_the_rest(client)
-    await asyncio.wait([stopping], timeout=_CLOSE_S)
-    if not stopping.done():
-        stopping.cancel()
-        await asyncio.wait([stopping])
-    if not stopping.cancelled() and isinstance(stopping.exception(), KafkaError):
-        _log.debug("the Kafka client ended with %r", stopping.exception())
-
-
-async def _cut_off(client: AIOKafkaProducer) -> None:
-    # aiokafka has no way to abort, and its own fatal-error path fails on clients without transactions. So:
-    # no new requests; those under way end with their connections, and then wait for metadata that a closed
-    # client never gets.
-    silence(client)
-    await client.client.close()
-    sending = _sender_task(client)
-    if sending is None:
-        return
-    await asyncio.wait([sending], timeout=_BACKOFF_S)
-    metadata = client.client._md_update_fut  # noqa: SLF001  # aiokafka resolves it nowhere else
-    if metadata is not None and not metadata.done():
-        metadata.set_result(False)
-    await asyncio.wait([sending], timeout=_CLOSE_S)
-
-
-def _settle_the_rest(client: AIOKafkaProducer) -> None:
-    # As aiokafka does with acks=0; without it a task of `stop` would wait for these batches for ever.
-    held = client._message_accumulator  # noqa: SLF001  # aiokafka has no way to give batches up
-    queued, under_way = held._batches, held._pending_batches  # noqa: SLF001  # the same
-    under_way.update(batch for batches in queued.values() for batch in batches)
-    for batch in tuple(under_way):
-        batch.done_noack()
-
-
-def _sender_task(client: AIOKafkaProducer) -> asyncio.Task[None] | None:
-    task: asyncio.Task[None] | None = client._sender.sender_task  # noqa: SLF001  # aiokafka has no abort
-    return task

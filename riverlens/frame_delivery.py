@@ -14,8 +14,9 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeEr
 from riverlens.errors import UnreachableError
 from riverlens.frame import Frame
 from riverlens.frame_buffer import Entry, FrameBuffer
-from riverlens.frame_client import Verdict, end_client, judge, open_client, silence
+from riverlens.frame_client import open_client
 from riverlens.kafka import KafkaSettings
+from riverlens.kafka_producer import Verdict, end_client, judge, silence
 
 _log = logging.getLogger(__name__)
 
