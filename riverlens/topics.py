@@ -7,20 +7,20 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from riverlens.errors import RiverlensError, UnreachableError
 from riverlens.frame import MAX_FRAME_BYTES
 from riverlens.kafka import KafkaSettings, connect
 from riverlens.logs import LogFormat, LogLevel, set_up_logs
-from riverlens.settings import Settings, load
+from riverlens.settings import Settings, complaints, load
 from riverlens.topic_spec import (
     MAX_BYTES,
     ExistingTopic,
@@ -64,11 +64,15 @@ class TopicsSettings(Settings):
     log_format: LogFormat = "text"
     """Log lines as text or as JSON."""
 
-    @model_validator(mode="after")
-    def _three_topics(self) -> Self:
-        if len({self.frames_topic, self.events_topic, self.dlq_topic}) < 3:  # noqa: PLR2004  # three topics
-            raise ValueError("frames_topic, events_topic and dlq_topic must be three different topics")
-        return self
+    def contradictions(self) -> list[str]:
+        """Two topics of one name."""
+        if len({self.frames_topic, self.events_topic, self.dlq_topic}) == 3:  # noqa: PLR2004  # three topics
+            return []
+        return ["frames_topic, events_topic and dlq_topic must be three different topics"]
+
+    def unusable(self) -> list[str]:
+        """Certificates that cannot be read."""
+        return complaints(self.kafka.client_options)
 
 
 def topic_specs(settings: TopicsSettings) -> list[TopicSpec]:

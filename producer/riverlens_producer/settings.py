@@ -5,24 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from riverlens.frame import MAX_FRAME_BYTES
 from riverlens.frame_buffer import WhenFull
 from riverlens.kafka import KafkaSettings
 from riverlens.logs import LogFormat, LogLevel
-from riverlens.settings import Settings
+from riverlens.settings import Settings, complaints
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MIN_PIXELS = 16
-
-SHORT_FLAGS = {"--duration": "--duration-s", "--max-speed": "--fps=0", "--topic": "--frames-topic"}
-"""What people type, and the setting it stands for."""
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -45,17 +42,11 @@ def _several(given: object) -> object:
 
 
 def gather_sources(argv: Sequence[str]) -> list[str]:
-    """The arguments with all `--source PATH` as one, in the form the settings read; short flags spelt out."""
+    """The arguments with all `--source PATH` as one, in the form the settings read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--source", action="append")
     known, rest = parser.parse_known_args(argv)
-    words = [_spell_out(word) for word in rest]
-    return [*words, f"--source={json.dumps(known.source)}"] if known.source else words
-
-
-def _spell_out(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return SHORT_FLAGS.get(name, name) + equals + value
+    return [*rest, f"--source={json.dumps(known.source)}"] if known.source else rest
 
 
 def _checked_size(text: str) -> str:
@@ -72,6 +63,12 @@ class ProducerSettings(Settings):
     """
 
     table: ClassVar[str] = "producer"
+    short_flags: ClassVar[Mapping[str, str]] = {
+        **Settings.short_flags,
+        "--duration": "--duration-s",
+        "--max-speed": "--fps=0",
+        "--topic": "--frames-topic",
+    }
 
     kafka: KafkaSettings = KafkaSettings()
     """How to reach Kafka."""
@@ -100,7 +97,7 @@ class ProducerSettings(Settings):
     frames: int | None = Field(default=None, ge=1)
     """Stop each camera after so many frames."""
 
-    when_full: Literal["auto"] | WhenFull = "auto"
+    when_full: Literal["auto", WhenFull] = "auto"
     """When Kafka is slow: wait, or drop; auto: drop_oldest for synthetic cameras in real time, else block."""
     buffer_bytes: int = Field(default=32 * 1024 * 1024, ge=1024 * 1024)
     """Bytes of frames that are not acknowledged yet, at most."""
@@ -120,15 +117,17 @@ class ProducerSettings(Settings):
     log_format: LogFormat = "text"
     """Log lines as text or as JSON."""
 
-    @field_validator("source")
-    @classmethod
-    def _something_to_send(cls, source: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        synthetic = info.data.get("synthetic", False)
-        if not synthetic and not source:
-            raise ValueError("nothing to send: give --source PATH, or --synthetic")
-        if not synthetic and info.data.get("cameras", 1) > 1:
-            raise ValueError("--cameras counts synthetic cameras: give --synthetic too, or a --source each")
-        return source
+    def contradictions(self) -> list[str]:
+        """Nothing to send, or cameras that nobody draws."""
+        if not self.synthetic and not self.source:
+            return ["source: nothing to send: give --source PATH, or --synthetic"]
+        if not self.synthetic and self.cameras > 1:
+            return ["--cameras counts synthetic cameras: give --synthetic too, or a --source each"]
+        return []
+
+    def unusable(self) -> list[str]:
+        """Certificates that cannot be read."""
+        return complaints(self.kafka.client_options)
 
     @property
     def size_px(self) -> tuple[int, int] | None:

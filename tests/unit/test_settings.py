@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,8 @@ from pydantic import ValidationError
 from riverlens import labels
 from riverlens.errors import SettingsError
 from riverlens.kafka import KafkaSettings
-from riverlens.settings import load
+from riverlens.settings import Settings, load
+from riverlens.variables import ROLES
 from riverlens_worker.settings import WorkerSettings
 
 SECRET = "hunter2-lobby"  # noqa: S105  # nobody's
@@ -68,7 +74,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(run: Load) -> Non
         "RIVERLENS_MODEL": "environment",
         "RIVERLENS_SERVER": "environment:2",
         "RIVERLENS_KAFKA__BOOTSTRAP_SERVERS": "environment:2",
-        "RIVERLENS_OF_ANOTHER_ROLE": "x",
+        "RIVERLENS_SYNTHETIC": "another role's",
     }
     found = run("--model", "flag", "--kafka.sasl-username=flag", toml=toml, **environment)
     assert (found.model, found.server, found.group_id) == ("flag", "environment:2", "file")
@@ -142,6 +148,117 @@ def test_settings_that_cannot_work_are_refused(run: Load, argv: list[str], text:
     assert text in _error(run, *argv)
 
 
+def test_rules_and_files_are_told_beside_wrong_fields(run: Load) -> None:
+    """Nothing waits for the next start: fields, rules over several, labels, certificates, variables."""
+    error = _error(
+        run,
+        "--min-score=2",
+        "--drain-timeout-ms=5000",
+        "--labels=/no/such/labels.txt",
+        "--kafka.security-protocol=SSL",
+        "--kafka.ssl-cafile=/no/such/ca.pem",
+        "--kafka.sasl-mechanism=NTLM",
+        RIVERLENS_MDOEL="street",
+    )
+    heads = [
+        "kafka.sasl_mechanism:",
+        "min_score:",
+        "drain_timeout_ms (5000)",
+        "kafka: certificate",
+        "labels:",
+    ]
+    heads.append("RIVERLENS_MDOEL: no such variable; RIVERLENS_MODEL is")
+    lines = error.splitlines()
+    assert len(lines) == len(heads)
+    assert all(line.startswith(head) for line, head in zip(lines, heads, strict=True))
+
+
+def test_a_rule_over_a_wrong_field_is_not_told(run: Load) -> None:
+    """What a session timeout that is no number would do to the heartbeat nobody knows."""
+    error = _error(run, "--session-timeout-ms=soon", "--heartbeat-interval-ms=2500")
+    assert error.startswith("session_timeout_ms: Input should be a valid integer")
+    assert "\n" not in error
+
+
+def test_a_login_without_a_name_is_told_beside_a_wrong_field_of_its_table(run: Load) -> None:
+    """The rules of [kafka] are asked again too."""
+    error = _error(run, "--kafka.security-protocol=SASL_SSL", "--kafka.sasl-mechanism=NTLM")
+    assert "kafka.sasl_mechanism: " in error
+    assert "SASL_SSL needs sasl_username and sasl_password" in error
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("RIVERLENS_MAX_BATCHSIZE", "RIVERLENS_MAX_BATCH_SIZE"),
+        ("riverlens_lables", "RIVERLENS_LABELS"),
+        ("RIVERLENS_WORKER_MODEL", "RIVERLENS_MODEL"),
+        ("RIVERLENS_WORKER__MODEL", "RIVERLENS_MODEL"),
+        ("RIVERLENS_BOOTSTRAP_SERVERS", "RIVERLENS_KAFKA__BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_a_mistyped_variable_is_refused_by_name(run: Load, variable: str, meant: str) -> None:
+    """It would silently leave the setting at its default; what it holds is not shown."""
+    assert _error(run, **{variable: SECRET}) == f"{variable}: no such variable; {meant} is probably meant"
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "RIVERLENS_DEMO_SECONDS",
+        "RIVERLENS_SIZE",
+        "RIVERLENS_RETENTION_MINUTES",
+        "RIVERLENS_DATA_DIR",
+        "RIVERLENS_TESTDATA",
+        "RIVERLENS_CACHE",
+        "RIVERLENS_CONTRACT_TARGET",
+        "RIVERLENS_SERVER_SERVICE_HOST",
+        "RIVERLENS_SERVICE_PORT_GRPC",
+        "RIVERLENS_PORT_9100_TCP_ADDR",
+    ],
+)
+def test_variables_for_others_are_let_be(run: Load, caplog: pytest.LogCaptureFixture, variable: str) -> None:
+    """Those of other roles, of tests and scripts, and what Kubernetes adds for a Service: not a word."""
+    assert run(**{variable: "1"}) == WorkerSettings()
+    assert not caplog.records
+
+
+def test_kubernetes_address_of_a_service_is_let_be(run: Load, caplog: pytest.LogCaptureFixture) -> None:
+    """A Service called riverlens-server gives a variable near to one of ours, with an address in it."""
+    assert run(RIVERLENS_SERVER_PORT="tcp://10.0.0.1:8500") == WorkerSettings()
+    assert not caplog.records
+
+
+def test_a_variable_that_nobody_reads_is_warned_of_in_the_logs_form(tmp_path: Path) -> None:
+    """It may be somebody else's, so the role starts; the line names another role's setting near to it."""
+    file = tmp_path / "riverlens.toml"
+    file.write_text("[worker]\nlog_format = 'json'\n", encoding="utf-8")
+    code = (
+        "from riverlens.settings import load; from riverlens_worker.settings import WorkerSettings\n"
+        f"load(WorkerSettings, ['--config', {str(file)!r}], prog='worker')"
+    )
+    variables = {"RIVERLENS_SYNTHETC": "1", "RIVERLENS_IMAGE_TAG": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert [json.loads(line)["message"] for line in done.stderr.splitlines()] == [
+        "RIVERLENS_SYNTHETC: no part of riverlens reads this variable; RIVERLENS_SYNTHETIC?",
+        "RIVERLENS_IMAGE_TAG: no part of riverlens reads this variable",
+    ]
+
+
+@pytest.mark.parametrize(("module", "name"), ROLES)
+def test_every_role_with_settings_is_known(module: str, name: str) -> None:
+    """The list of those whose variables are told from mistyped ones names them all, and only them."""
+    assert issubclass(getattr(import_module(module), name), Settings)
+    assert {role for _, role in ROLES} == {role.__name__ for role in Settings.__subclasses__()}
+
+
 def test_pairs_are_reported_together() -> None:
     """Several contradictions give one error that names them all."""
     with pytest.raises(ValidationError) as caught:
@@ -153,7 +270,8 @@ def test_pairs_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["--max-batch", "3"], "unrecognized arguments: --max-batch;"),
+        (["--max-batch", "3"], "unrecognized arguments: --max-batch; perhaps --max-batch-size; see"),
+        (["--frog=3"], "unrecognized arguments: --frog; see riverlens worker run --help"),
         (["--config"], "expected one argument"),
         (["--max-batch-size"], "expected one argument"),
         (["stray"], "stray"),
@@ -170,8 +288,8 @@ def test_wrong_flags_are_one_line(run: Load, argv: list[str], text: str) -> None
 @pytest.mark.parametrize(
     ("toml", "text"),
     [
-        ("[worker]\nmax_batchsize = 3\n", "max_batchsize: no such setting"),
-        ("[kafka]\nbootstrap = 'a:1'\n", "kafka.bootstrap: no such setting"),
+        ("[worker]\nmax_batchsize = 3\n", "max_batchsize: no such setting, perhaps max_batch_size;"),
+        ("[kafka]\nbootstrap = 'a:1'\n", "kafka.bootstrap: no such setting, perhaps bootstrap_servers;"),
         ("max_batch_size = 3\n", "max_batch_size must stand in a table, such as [worker]"),
         ("worker = 3\n", "worker must stand in a table"),
         ("[wroker]\nmodel = 'x'\n", "no role reads [wroker]"),
@@ -249,6 +367,7 @@ def test_help_tells_every_setting_its_default_and_meaning(
             assert field.description
     for name in KafkaSettings.model_fields:
         assert f"--kafka.{name.replace('_', '-')}" in text
+    assert not re.search(r"\b(str|int|float|tuple|SecretStr|None)\b", text.partition("options:")[2])
 
 
 def test_certificates_that_cannot_be_used_name_the_settings(tmp_path: Path) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from riverlens.frame import MAX_FRAME_BYTES
 from riverlens.kafka import KafkaSettings
+from riverlens.labels import read as read_labels
 from riverlens.logs import LogFormat, LogLevel
-from riverlens.settings import Settings
+from riverlens.settings import Settings, complaints
 from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
+from riverlens_worker.reference_uri import AllowList
 
 _MARGIN_MS = 2_000
+
+
+def _several(value: Any) -> Any:
+    """Text with commas between, as flags and the environment give it; a list as the TOML file does."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class WorkerSettings(Settings):
@@ -85,6 +92,23 @@ class WorkerSettings(Settings):
     max_pixels: int = Field(default=64_000_000, ge=10_000)
     """Images of more pixels are dead-lettered before anything is allocated for them."""
 
+    reference_prefixes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Where frames that are references (text/uri-list) may be fetched from, by whole path segments:
+    file:///mnt/cams, https://images.example/live; several with commas between. Unset: from nowhere."""
+    reference_timeout_ms: int = Field(default=5_000, ge=10)
+    """Fetching one reference, all tries together, takes at most so long."""
+    max_fetches_per_host: int = Field(default=8, ge=1, le=256)
+    """References fetched from one host, or from files, at once; half of them for one partition."""
+    reference_ca_file: str | None = None
+    """PEM file of a private authority for https references, beside the system's own."""
+
+    delivery: Literal["at-least-once", "exactly-once"] = "at-least-once"
+    """at-least-once: after a failure an event may come again, with the same event id. exactly-once: a reader
+    with isolation_level=read_committed sees each event once; all workers of a group alike."""
+    transaction_interval_ms: int = Field(default=100, ge=10)
+    """With exactly-once: how often a partition's events become visible."""
+    transaction_timeout_ms: int = Field(default=10_000, ge=3_000)
+    """With exactly-once: Kafka aborts a transaction that a silent worker left open for this long."""
     commit_interval_ms: int = Field(default=500, ge=50)
     """How often offsets are committed."""
     session_timeout_ms: int = Field(default=6_000, ge=3_000)
@@ -107,6 +131,11 @@ class WorkerSettings(Settings):
     log_format: LogFormat = "text"
     """Logs as text or as JSON lines."""
 
+    @property
+    def exactly_once(self) -> bool:
+        """Whether events, dead letters and offsets go into transactions."""
+        return self.delivery == "exactly-once"
+
     def facts(self, labels: Mapping[int, str] | None) -> ModelFacts:
         """What the settings say of the model; `labels` as the setting of that name was read."""
         size = self.input_size
@@ -124,6 +153,12 @@ class WorkerSettings(Settings):
             nms_iou=self.nms_iou,
         )
 
+    @field_validator("reference_prefixes")
+    @classmethod
+    def _are_prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        AllowList(prefixes)
+        return prefixes
+
     @field_validator("input_range")
     @classmethod
     def _is_range(cls, text: str | None) -> str | None:
@@ -138,8 +173,8 @@ class WorkerSettings(Settings):
             parse_channels(text, divisors=info.field_name == "input_std")
         return text
 
-    @model_validator(mode="after")
-    def _settings_fit(self) -> Self:
+    def contradictions(self) -> list[str]:
+        """Times that would make a rebalance lose work, topics that would feed themselves, a wrong address."""
         wrong = []
         if self.server.startswith(("http://", "https://")):
             wrong.append(
@@ -158,6 +193,11 @@ class WorkerSettings(Settings):
             )
         if len({self.frames_topic, self.events_topic, self.dlq_topic}) < 3:  # noqa: PLR2004  # three topics
             wrong.append("frames_topic, events_topic and dlq_topic must be three different topics")
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+        return wrong
+
+    def unusable(self) -> list[str]:
+        """Labels and certificates that cannot be read."""
+        label_file = self.labels
+        return complaints(
+            self.kafka.client_options, *([] if label_file is None else [lambda: read_labels(label_file)])
+        )
