@@ -5,5 +5,6 @@ the same from the command line. Needs Java 17 or later, and Maven once, to fetch
 """
 
 from riverlens.broker.embedded import EmbeddedBroker
+from riverlens.broker.security import BrokerSecurity
 
-__all__ = ["EmbeddedBroker"]
+__all__ = ["BrokerSecurity", "EmbeddedBroker"]

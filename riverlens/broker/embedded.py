@@ -15,9 +15,10 @@ from riverlens.broker.home import ClusterHome
 from riverlens.broker.jars import ensure_jars
 from riverlens.broker.java import find_java
 from riverlens.broker.jvm import Jvm
-from riverlens.broker.ports import LOOPBACK, free_ports, is_free
-from riverlens.broker.properties import PLAIN_LISTENER, NodePorts, server_properties, to_text
+from riverlens.broker.ports import LOOPBACK, NodePorts, choose_ports
+from riverlens.broker.properties import PLAIN_LISTENER, server_properties, to_text
 from riverlens.broker.ready import wait_until_ready
+from riverlens.broker.security import BrokerSecurity
 from riverlens.child import ChildProcess
 from riverlens.errors import SetupError
 
@@ -44,9 +45,10 @@ class EmbeddedBroker:
 
     Args:
         brokers: 1, or 3: then replication is 3 and min.insync.replicas 2.
-        port: port of the first broker, the next ones follow; None takes free ones.
+        port: port of the first broker, the next ones follow, then those of `security`; None: free ones.
         data_dir: keeps the data; None means a temporary folder, removed at the end.
-        listeners: further listeners by security protocol, e.g. ("SSL", "SASL_SSL"), each on a free port.
+        security: TLS, logins, ACLs; `bootstrap_for("SASL_SSL")` is where a client that logs in goes.
+        listeners: further listeners by security protocol, for `properties` of one's own.
         properties: Kafka server properties that win over ours, e.g. the key store of a listener.
         java_options: options of the JVM that win over ours.
         start_timeout_s: bound of each start.
@@ -58,6 +60,7 @@ class EmbeddedBroker:
         brokers: int = 1,
         port: int | None = None,
         data_dir: Path | None = None,
+        security: BrokerSecurity | None = None,
         listeners: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
         java_options: Sequence[str] = (),
@@ -68,8 +71,9 @@ class EmbeddedBroker:
         self._count = brokers
         self._port = port
         self._data_dir = data_dir
-        self._listeners = tuple(listeners)
-        self._properties = dict(properties or {})
+        self._security = security or BrokerSecurity()
+        self._listeners = (PLAIN_LISTENER, *self._security.listeners, *listeners)
+        self._properties = self._security.properties() | dict(properties or {})
         self._java_options = tuple(java_options)
         self._start_timeout_s = start_timeout_s
         self._home: ClusterHome | None = None
@@ -119,7 +123,7 @@ class EmbeddedBroker:
         self._home = ClusterHome(self._count, self._data_dir)
         try:
             for attempt in range(1, _BIND_TRIES + 1):
-                self._ports = self._choose_ports()
+                self._ports = choose_ports(self._count, self._listeners, self._port)
                 await self._prepare(jvm, self._home)
                 try:
                     await self._run_all()
@@ -184,17 +188,21 @@ class EmbeddedBroker:
     async def _prepare(self, jvm: Jvm, home: ClusterHome) -> None:
         """Write each node's properties and format its storage where that is still to be done."""
         formats: list[asyncio.Task[None]] = []
+        users = self._security.scram_credentials(home.cluster_id.encode())
+        home.keep_users(users)
         for number in range(1, self._count + 1):
             folder = home.node(number)
             path = folder / "server.properties"
             properties = server_properties(number, self._ports, folder / "data", self._properties)
+            # Only its owner may read it: the users' passwords are in it.
+            path.touch(mode=0o600)
             path.write_text(to_text(properties), encoding="latin-1", errors="backslashreplace")
             doomed = home.path if home.temporary else None
             record = folder / _ARCHIVE if number == 1 and self._recording else None
             command = jvm.broker(path, record)
             self._nodes[number] = ChildProcess(f"broker {number}", command, folder / "kafka.log", doomed)
             if not home.formatted(number):
-                format_storage = asyncio.to_thread(jvm.format_storage, path, home.cluster_id)
+                format_storage = asyncio.to_thread(jvm.format_storage, path, home.cluster_id, users)
                 formats.append(asyncio.create_task(format_storage))
         try:
             await asyncio.gather(*formats)
@@ -202,19 +210,6 @@ class EmbeddedBroker:
             # A thread cannot be cancelled: wait for it, or it writes into a folder that was removed.
             if formats:
                 await asyncio.wait(formats)
-
-    def _choose_ports(self) -> list[NodePorts]:
-        names = (PLAIN_LISTENER, *self._listeners)
-        fresh = iter(free_ports(self._count * (len(names) + 1)))
-        chosen = []
-        for number in range(self._count):
-            by_name = {name: next(fresh) for name in names}
-            if self._port is not None:
-                by_name[PLAIN_LISTENER] = self._port + number
-                if not is_free(self._port + number):
-                    raise _port_in_use(self._port + number)
-            chosen.append(NodePorts(by_name, next(fresh)))
-        return chosen
 
     async def _run_all(self) -> None:
         for node in self._nodes.values():
@@ -274,12 +269,6 @@ class EmbeddedBroker:
 
 class _PortTakenError(SetupError):
     """Somebody else took a port between our choice and Kafka's start."""
-
-
-def _port_in_use(port: int) -> SetupError:
-    return SetupError(
-        f"port {port} on {LOOPBACK} is in use; stop what uses it or choose another: riverlens broker --port N"
-    )
 
 
 def _with_log(what: str, node: ChildProcess) -> str:

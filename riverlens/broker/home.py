@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
 import json
 import shutil
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -17,8 +19,8 @@ from riverlens.errors import SetupError
 class ClusterHome:
     """A temporary folder, or `data_dir` for data that outlives the broker.
 
-    Holds `cluster.json` (cluster id, number of brokers) and one folder `node-<n>` a broker, with
-    `server.properties`, `kafka.log` and `data`.
+    Holds `cluster.json` (cluster id, number of brokers), `users.sha256` and one folder `node-<n>` a broker,
+    with `server.properties`, `kafka.log` and `data`.
 
     Raises:
         SetupError: `data_dir` cannot be used, is in use, or holds a cluster of another size.
@@ -53,6 +55,22 @@ class ClusterHome:
     def formatted(self, number: int) -> bool:
         """Whether this broker's storage has been formatted."""
         return (self.node(number) / "data" / "meta.properties").exists()
+
+    def keep_users(self, credentials: Sequence[str]) -> None:
+        """Remember who may log in; Kafka's storage holds them from its formatting on.
+
+        Raises:
+            SetupError: it was formatted with other users or passwords.
+        """
+        note = self.path / "users.sha256"
+        digest = hashlib.sha256("\n".join(credentials).encode()).hexdigest()
+        if not self.formatted(1):
+            note.write_text(digest, encoding="ascii")
+        elif (note.read_text(encoding="ascii") if note.exists() else None) != digest and credentials:
+            raise SetupError(
+                f"{self.path} was made with other users or passwords; "
+                "use those (--users), or another --data-dir"
+            )
 
     def close(self) -> None:
         """Let go of the folder; remove it if it is temporary. Call when no broker uses it any more."""

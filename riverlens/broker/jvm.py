@@ -34,16 +34,19 @@ class Jvm:
         sharing = self.classes.record(record) if record else self.classes.use()
         return [*self._common("-Xms128m", "-Xmx512m", *sharing), "kafka.Kafka", str(properties)]
 
-    def format_storage(self, properties: Path, cluster_id: str) -> None:
+    def format_storage(self, properties: Path, cluster_id: str, scram: Sequence[str] = ()) -> None:
         """Make the folder that `properties` names a node of the cluster; takes 0.7 s.
+
+        `scram`: credentials of users, each `SCRAM-SHA-512=[name=...,...]`.
 
         Raises:
             SetupError: Kafka refused; with its own words.
         """
         command = [*self._common("-Xmx128m", *self.classes.use()), "kafka.tools.StorageTool", "format"]
+        users = [word for credential in scram for word in ("--add-scram", credential)]
         try:
             answer = subprocess.run(  # noqa: S603  # Java as found, our own files
-                [*command, "--cluster-id", cluster_id, "--config", str(properties)],
+                [*command, "--cluster-id", cluster_id, "--config", str(properties), *users],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

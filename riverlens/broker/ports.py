@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from riverlens.errors import SetupError
@@ -14,6 +17,41 @@ _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 15_000
 _USUAL_FIRST_EPHEMERAL = 32_768
 _TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    """Ports of one node: `listeners` by listener name, PLAINTEXT always among them, and the controller's."""
+
+    listeners: Mapping[str, int]
+    controller: int
+
+
+def choose_ports(nodes: int, listeners: Sequence[str], first: int | None) -> list[NodePorts]:
+    """Ports for `nodes` brokers with these listeners, in their order.
+
+    With `first` the first listener's ports of all nodes begin there, then come the second's, and so on;
+    else they are free ones. The controllers' are always free ones.
+
+    Raises:
+        SetupError: a port from `first` on is in use.
+    """
+    wanted = nodes * len(listeners)
+    fresh = iter(free_ports(nodes + (0 if first else wanted)))
+    numbers: Iterator[int] = count(first) if first else fresh
+    by_listener = [[next(numbers) for _ in range(nodes)] for _ in listeners]
+    for port in (port for ports in by_listener for port in ports):
+        if first and not is_free(port):
+            raise SetupError(
+                f"port {port} on {LOOPBACK} is in use; stop what uses it or choose another: "
+                "riverlens broker --port N"
+            )
+    return [
+        NodePorts(
+            {name: ports[node] for name, ports in zip(listeners, by_listener, strict=True)}, next(fresh)
+        )
+        for node in range(nodes)
+    ]
 
 
 def free_ports(count: int) -> list[int]:

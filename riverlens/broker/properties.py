@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from riverlens.broker.ports import LOOPBACK
+from riverlens.broker.ports import LOOPBACK, NodePorts
 from riverlens.frame import MAX_FRAME_BYTES
 
 MAX_MESSAGE_BYTES = 2 * MAX_FRAME_BYTES
@@ -28,14 +27,6 @@ _FIXED = {
     "replica.socket.timeout.ms": "3000",
     "log.retention.check.interval.ms": "30000",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class NodePorts:
-    """Ports of one node: `listeners` by listener name, PLAINTEXT always among them, and the controller's."""
-
-    listeners: Mapping[str, int]
-    controller: int
 
 
 def server_properties(

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, NoReturn
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from riverlens.broker.embedded import EmbeddedBroker
 from riverlens.broker.jars import kafka_version
+from riverlens.broker.security import BrokerSecurity
 from riverlens.errors import SetupError
 from riverlens.logs import LogFormat, LogLevel, set_up_logs
 from riverlens.settings import Settings, load
@@ -30,13 +31,41 @@ class BrokerSettings(Settings):
     brokers: Literal[1, 3] = 1
     """How many; 3 replicate everything, as a real cluster does."""
     port: int = Field(default=9092, ge=0, le=65_533)
-    """Port of the first broker, the others follow; 0 takes any free ones."""
+    """Port of the first broker, the others follow, then those with TLS or logins; 0 takes any free ones."""
     data_dir: Path | None = None
     """Folder that keeps topics and offsets over restarts; unset: a temporary one, removed at the end."""
+    keystore: Path | None = None
+    """PEM file with private key (PKCS 8, no password) and certificate chain; opens ports with TLS."""
+    client_ca: Path | None = None
+    """PEM file with the authority of clients' certificates; then TLS without login wants one (mTLS)."""
+    users: dict[str, SecretStr] = Field(default_factory=dict)
+    """Passwords by user, better given in the file (`[broker.users]`); opens ports with logins."""
+    acls: bool = False
+    """Whether users may do only what Kafka's ACLs allow them."""
+    super_users: tuple[str, ...] = ()
+    """Users who need no ACL; whoever comes by the plain port is one."""
     log_level: LogLevel = "info"
     """Least severe log line to print."""
     log_format: LogFormat = "text"
     """Log lines as text or as JSON."""
+
+    def contradictions(self) -> list[str]:
+        """As `BrokerSecurity` has it."""
+        try:
+            self.security()
+        except ValueError as error:
+            return [str(error)]
+        return []
+
+    def security(self) -> BrokerSecurity:
+        """What of Kafka's security is switched on."""
+        return BrokerSecurity(
+            keystore=self.keystore and self.keystore.absolute(),
+            client_ca=self.client_ca and self.client_ca.absolute(),
+            users={name: secret.get_secret_value() for name, secret in self.users.items()},
+            acls=self.acls,
+            super_users=self.super_users,
+        )
 
 
 def main(argv: Sequence[str], prog: str = "riverlens broker") -> int:
@@ -50,9 +79,14 @@ def main(argv: Sequence[str], prog: str = "riverlens broker") -> int:
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with EmbeddedBroker(
-            brokers=settings.brokers, port=settings.port or None, data_dir=settings.data_dir
+            brokers=settings.brokers,
+            port=settings.port or None,
+            data_dir=settings.data_dir,
+            security=settings.security(),
         ) as broker:
             sys.stdout.write(f"{broker.bootstrap_servers}\n")
+            for listener in settings.security().listeners:
+                sys.stdout.write(f"{listener} {broker.bootstrap_for(listener)}\n")
             sys.stdout.flush()
             where = settings.data_dir or "a temporary folder"
             _log.info("Apache Kafka %s is ready, data in %s; Ctrl-C stops it", kafka_version(), where)

@@ -15,8 +15,8 @@ from riverlens.broker import jars
 from riverlens.broker.cds import SharedClasses
 from riverlens.broker.home import ClusterHome
 from riverlens.broker.java import find_java, java_major
-from riverlens.broker.ports import LOOPBACK, free_ports, is_free
-from riverlens.broker.properties import NodePorts, server_properties, to_text
+from riverlens.broker.ports import LOOPBACK, NodePorts, free_ports, is_free
+from riverlens.broker.properties import server_properties, to_text
 from riverlens.errors import SetupError
 
 
