@@ -20,7 +20,7 @@ _WORDS = {
     "float": "NUMBER",
     "Path": "PATH",
     "SecretStr": "PASSWORD",
-    "tuple[str,...]": "[NAME=]PATH",
+    "tuple[str,...]": "TEXT",
 }
 """What `--help` calls a value, by the type that pydantic-settings would name."""
 

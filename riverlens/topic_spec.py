@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 REPLICATION = 3
 """Copies of each topic where the cluster has that many brokers."""
 MAX_BYTES = "max.message.bytes"
 IN_SYNC = "min.insync.replicas"
+
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+def _legal(name: str) -> str:
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise ValueError("no name of a topic: Kafka takes 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+    return name
+
+
+TopicName = Annotated[str, AfterValidator(_legal)]
+"""The name of a topic, as a setting: what Kafka itself would refuse is refused beforehand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from riverlens.settings import Settings, complaints, load
 from riverlens.topic_spec import (
     MAX_BYTES,
     ExistingTopic,
+    TopicName,
     TopicReport,
     TopicSpec,
     differences,
@@ -45,11 +46,11 @@ class TopicsSettings(Settings):
 
     kafka: KafkaSettings = KafkaSettings()
     """Kafka."""
-    frames_topic: str = Field(default="frames", min_length=1, max_length=249, pattern=r"^[\w.-]+$")
+    frames_topic: TopicName = "frames"
     """Topic of the frames."""
-    events_topic: str = Field(default="detections", min_length=1, max_length=249, pattern=r"^[\w.-]+$")
+    events_topic: TopicName = "detections"
     """Topic of the events."""
-    dlq_topic: str = Field(default="frames.dlq", min_length=1, max_length=249, pattern=r"^[\w.-]+$")
+    dlq_topic: TopicName = "frames.dlq"
     """Topic of the dead letters."""
     partitions: int = Field(default=12, ge=1, le=10_000)
     """Partitions of each; also the most workers that can share the frames."""

@@ -17,6 +17,7 @@ from riverlens.frame_buffer import WhenFull
 from riverlens.kafka import KafkaSettings
 from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
+from riverlens.topic_spec import TopicName
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MIN_PIXELS = 16
@@ -72,7 +73,7 @@ class ProducerSettings(Settings):
 
     kafka: KafkaSettings = KafkaSettings()
     """How to reach Kafka."""
-    frames_topic: str = Field(default="frames", min_length=1)
+    frames_topic: TopicName = "frames"
     """Topic to put the frames on."""
 
     synthetic: bool = False

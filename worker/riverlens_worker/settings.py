@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
 
 from riverlens.frame import MAX_FRAME_BYTES
 from riverlens.kafka import KafkaSettings
@@ -13,6 +14,7 @@ from riverlens.labels import read as read_labels
 from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
+from riverlens.topic_spec import TopicName
 from riverlens_worker.reference_uri import AllowList
 
 _MARGIN_MS = 2_000
@@ -30,11 +32,11 @@ class WorkerSettings(Settings):
 
     kafka: KafkaSettings = KafkaSettings()
     """How to reach Kafka."""
-    frames_topic: str = Field(default="frames", min_length=1)
+    frames_topic: TopicName = "frames"
     """Topic to read frames from."""
-    events_topic: str = Field(default="detections", min_length=1)
+    events_topic: TopicName = "detections"
     """Topic to publish events to."""
-    dlq_topic: str = Field(default="frames.dlq", min_length=1)
+    dlq_topic: TopicName = "frames.dlq"
     """Topic for frames that cannot become events."""
     group_id: str = Field(default="riverlens", min_length=1)
     """Consumer group; workers of one group share the partitions."""
