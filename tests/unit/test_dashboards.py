@@ -19,6 +19,8 @@ SCRAPE_LABELS = {"instance", "job"}
 # Metrics that no panel shows, and why.
 NOT_SHOWN = {
     "riverlens_frames_reencoded": "has no series until a model that takes encoded images needs it",
+    "riverlens_reference_seconds": "of use only where frames are references, which few streams are",
+    "riverlens_reference_retries": "as above",
 }
 QUERIES = [query for dashboard in DASHBOARDS for query in queries(dashboard)]
 

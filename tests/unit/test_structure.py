@@ -40,6 +40,7 @@ PURE = frozenset(
         "offsets",
         "ordering",
         "pixels",
+        "reference_uri",
         "settings",
     }
 )
@@ -47,6 +48,7 @@ PURE = frozenset(
 SHELLS = {
     "none": frozenset({"channel", "metrics"}),
     "kafka in": frozenset({"source"}),
+    "references": frozenset({"references"}),
     "threads": frozenset({"decode_pool"}),
     "clock": frozenset({"batcher"}),
     "model server": frozenset({"_stubs", "tensors", "endpoints", "model", "predictor"}),

@@ -207,7 +207,6 @@ LONG_RAW = "application/x-raw-rgb;width=70000;height=1"
         (b"hello, camera\n", "image/jpeg", Reason.UNSUPPORTED, "begins like no image"),
         (b"x" * 100, RAW, Reason.UNDECODABLE, "100 bytes do not fit the raw pixels"),
         (b"x" * 100, "application/x-raw-rgb;width=0;height=0", Reason.UNDECODABLE, "do not fit"),
-        (b"file:///etc/passwd", "text/uri-list", Reason.UNSUPPORTED, "references"),
         (encode(WIDE, "JPEG")[:-200], None, Reason.UNDECODABLE, "truncated"),
         (encode(WIDE, "PNG")[:-60], None, Reason.UNDECODABLE, ""),
         (encode(WIDE, "GIF")[:-60], None, Reason.UNDECODABLE, ""),

@@ -68,7 +68,7 @@ class DecodePool:
                 await self._pass_on(done)
 
     def _stays(self, item: Admitted) -> bool:
-        return isinstance(item, Rejected) or is_quick(item.frame.image, item.frame.content_type, self._target)
+        return isinstance(item, Rejected) or is_quick(item.image, item.content_type, self._target)
 
     def _decode_some(self, items: Sequence[Admitted]) -> list[Decoded]:
         """The first items decoded, at least one."""
@@ -103,7 +103,7 @@ def decode_frame(item: LeasedFrame, target: Target) -> Decoded:
     """Decode one frame, timed; a frame that cannot be decoded becomes a dead letter. Never raises."""
     started_s = time.monotonic()
     try:
-        row = to_row(item.frame.image, item.frame.content_type, target)
+        row = to_row(item.image, item.content_type, target)
     except UndecodableError as error:
         return dead_letter(item, error.reason, str(error))
     ready_s = time.monotonic()

@@ -31,7 +31,6 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _RAW = re.compile(
     r"application/x-raw-rgb\s*;(?=.*\bwidth=(\d{1,6})\b)(?=.*\bheight=(\d{1,6})\b)", re.IGNORECASE
 )
-_REFERENCE = "text/uri-list"
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _JPEG_QUALITY = 95
 _JPEG_MAX_SIDE = 65_500
@@ -176,8 +175,6 @@ def _raw_pixels(image: bytes, content_type: str | None) -> Pixels | None:
 
 
 def _unknown(image: bytes, content_type: str | None) -> UndecodableError:
-    if content_type and content_type.lower().startswith(_REFERENCE):
-        return UndecodableError(Reason.UNSUPPORTED, "references (text/uri-list) are not fetched")
     if content_type and _RAW.match(content_type):
         return UndecodableError(
             Reason.UNDECODABLE, f"{len(image)} bytes do not fit the raw pixels of {content_type!r}"

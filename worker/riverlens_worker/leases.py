@@ -7,7 +7,7 @@ back when the frame is settled.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from riverlens.frame import Frame, Record, read_frame
 from riverlens_worker.messages import LeasedFrame
@@ -97,6 +97,12 @@ class LeaseTable:
         lease.frames += 1
         lease.bytes_held += nbytes
         return leased
+
+    @staticmethod
+    def hold(source: LeasedFrame, fetched: bytes) -> LeasedFrame:
+        """The frame with what its reference named, which takes room as well until the frame is settled."""
+        source.lease.bytes_held += len(fetched)
+        return replace(source, fetched=fetched, nbytes=source.nbytes + len(fetched))
 
     @staticmethod
     def settle(source: LeasedFrame, *, fenced: bool = False) -> None:

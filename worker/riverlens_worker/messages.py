@@ -50,9 +50,10 @@ class LeasedFrame:
         offset: its offset in the lease's partition.
         ordinal: its place within the lease, counted from 0 without gaps.
         key, headers, null_value: the record as it came, for a dead letter.
-        nbytes: encoded size, part of the room it takes.
+        nbytes: encoded size, fetched bytes included: the room it takes.
         arrived_s: when the worker read it (monotonic clock, seconds).
         broker_ms: capture to `arrived_s`, milliseconds, never negative.
+        fetched: what the frame's reference names; None where the frame is the image itself.
     """
 
     lease: PartitionLease
@@ -65,6 +66,17 @@ class LeasedFrame:
     nbytes: int
     arrived_s: float
     broker_ms: float
+    fetched: bytes | None = None
+
+    @property
+    def image(self) -> bytes:
+        """The encoded image: what the record held, or what its reference named."""
+        return self.frame.image if self.fetched is None else self.fetched
+
+    @property
+    def content_type(self) -> str | None:
+        """The content type to read `image` by; what was fetched is told by its magic bytes alone."""
+        return self.frame.content_type if self.fetched is None else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +84,7 @@ class DecodedFrame:
     """A frame that the model can take.
 
     Attributes:
-        row: encoded bytes (DT_STRING input) or pixels, uint8 or float32 [H, W, 3].
+        row: encoded bytes (DT_STRING input) or pixels, uint8 or float32 [H, W, 3]; b"" once answered.
         shape: rows of one batch have equal shapes: (H, W), or () for encoded bytes.
         nbytes: size of `row`.
         size: (width, height) of the image as a person sees it.

@@ -104,6 +104,15 @@ class Metrics:
         )
         self.stage = {stage: stages.labels(stage.name.lower()) for stage in Stage}
         self._cameras: dict[str, Counter] = {}
+        self.reference_seconds = Histogram(
+            "riverlens_reference_seconds",
+            "Time to fetch a frame that is a reference, all tries together, successful or not",
+            buckets=_STAGE_S,
+            registry=registry,
+        )
+        self.reference_retries = Counter(
+            "riverlens_reference_retries", "Further tries at fetching references", registry=registry
+        )
         self.frames = cache(self._frames.labels)
 
     def _declare_batches(self, registry: CollectorRegistry) -> None:

@@ -1,8 +1,8 @@
 """Joins the stages, and owns the worker's life. The only module that knows more than one stage.
 
-    Source -> DecodePool -> Batcher -> Predictor -> Publisher
-       ^                                                |
-       +------------------- Settled --------------------+
+    Source -> References -> DecodePool -> Batcher -> Predictor -> Publisher
+       ^                                                              |
+       +-------------------------- Settled ---------------------------+
 
 Start: Kafka and the model server are asked at the same time; frames are read only once a test image was
 answered. Soft stop: reading ends, the end travels right, what is under way is published and committed.
@@ -27,6 +27,7 @@ from riverlens_worker.metrics import Lifecycle, Metrics
 from riverlens_worker.model import ServedModel, discover
 from riverlens_worker.predictor import Predictor, PredictorPorts
 from riverlens_worker.publisher import Publisher, PublisherPorts
+from riverlens_worker.references import ReferencePorts, References
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source import Source
 
@@ -56,6 +57,9 @@ class Pipeline:
         most = Limits(settings.max_batch_size, settings.max_batch_bytes)
         self._decoded: Channel[DecodedFrame] = Channel(most.nbytes, most.share)
         self._source = Source(settings, metrics, time.monotonic())
+        self._references = References(
+            ReferencePorts(self._source.take, self._source.changed, self._source.hold), settings, metrics
+        )
         self._endpoint = Endpoint(settings.server, settings.model)
         self._publisher = Publisher(
             PublisherPorts(self._results, self._source.settle, self._source.may_publish), settings, metrics
@@ -144,6 +148,7 @@ class Pipeline:
             side = [group.create_task(self._source.run()), group.create_task(self._watch(stages))]
             publishing = group.create_task(self._publisher.run())
             async with asyncio.TaskGroup() as front:
+                front.create_task(self._references.run())
                 front.create_task(stages.decode_pool.run())
                 front.create_task(stages.batcher.run())
                 front.create_task(stages.predictor.run())
@@ -167,7 +172,7 @@ class Pipeline:
         limits = Limits(model.layout.rows or settings.max_batch_size, settings.max_batch_bytes)
         batcher = Batcher(self._decoded, limits, metrics)
         decode_pool = DecodePool(
-            DecodePoolPorts(self._source.take, self._decoded, self._results),
+            DecodePoolPorts(self._references.take, self._decoded, self._results),
             model.target,
             settings.decode_threads,
             metrics,

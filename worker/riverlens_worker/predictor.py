@@ -12,7 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from riverlens.dead_letter import Reason
 from riverlens_worker.backoff import Backoff
@@ -154,7 +154,8 @@ class Predictor:
         self._observe(len(frames), started_s, answered_s, version)
         predictions: list[Prediction | Rejected] = [
             Prediction(
-                source=frame,
+                # Answers that wait for a slow frame before them must not keep their pixels.
+                source=replace(frame, row=b""),
                 answer=answer,
                 version=version,
                 predict_ms=(answered_s - started_s) * 1000,

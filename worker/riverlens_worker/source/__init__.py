@@ -14,9 +14,9 @@ from aiokafka import AIOKafkaConsumer
 from riverlens.kafka import connect
 from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Deadline
-from riverlens_worker.channel import EndOfStream
+from riverlens_worker.channel import EndOfStream, Signal
 from riverlens_worker.leases import LeaseTable, Room
-from riverlens_worker.messages import Settled
+from riverlens_worker.messages import LeasedFrame, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
@@ -128,6 +128,15 @@ class Source:
     def settle(self, settled: Settled) -> None:
         """This frame has its outcome. Exactly once a frame."""
         self._state.settle(settled)
+
+    def hold(self, source: LeasedFrame, fetched: bytes) -> LeasedFrame:
+        """The frame with what its reference named; the fetched bytes take room until it is settled."""
+        return self._state.hold(source, fetched)
+
+    @property
+    def changed(self) -> Signal:
+        """Fires when room is given back, and when a lease's state changes."""
+        return self._state.changed
 
     async def may_publish(self) -> None:
         """Return once it is certain that the open leases are ours; at once in ordinary times."""

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from riverlens_worker.admission import Admission
 from riverlens_worker.channel import Signal
 from riverlens_worker.leases import LeaseTable
-from riverlens_worker.messages import Outcome, Rejected, Settled
+from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import PartitionLease, StallGuard
 from riverlens_worker.settings import WorkerSettings
@@ -51,11 +51,18 @@ class SourceState:
         self.metrics.in_flight_bytes.dec(source.nbytes)
         self.changed.fire()
 
+    def hold(self, source: LeasedFrame, fetched: bytes) -> LeasedFrame:
+        """The frame with what its reference named, counted until the frame is settled."""
+        self.metrics.in_flight_bytes.inc(len(fetched))
+        return self.leases.hold(source, fetched)
+
     def give_up(self, lease: PartitionLease) -> None:
         """Frames that nobody has taken yet are left to the partition's next owner."""
         for item in self.admission.purge(lease):
             source = item.source if isinstance(item, Rejected) else item
             self.settle(Settled(source, Outcome.FENCED))
+        # Whoever holds further frames of it looks at its state.
+        self.changed.fire()
 
     def fail(self, error: BaseException) -> None:
         """End reading with an error that the pipeline will see."""
