@@ -7,10 +7,22 @@ import ssl
 from collections.abc import Awaitable
 from typing import Any, Literal, Self, TypeVar
 
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    InvalidSessionTimeoutError,
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.metadata import MetadataRequest
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from riverlens.errors import SettingsError, UnreachableError
+from riverlens.kafka_probe import why_unreachable
+from riverlens.kafka_refusals import missing_right
 
 T = TypeVar("T")
 
@@ -86,28 +98,62 @@ class KafkaSettings(BaseModel):
 
 
 async def connect(kafka: KafkaSettings, starting: Awaitable[T], *, timeout_s: float = 15.0) -> T:
-    """Await an aiokafka client's `start()`.
+    """Await an aiokafka client's `start()`; where it fails, ask the brokers one by one for the reason.
 
     Raises:
-        UnreachableError: within `timeout_s` no broker answered, or it refused us; names the setting.
+        UnreachableError: within `timeout_s` no broker answered, or it refused us; names the setting. Asking
+            for the reason takes at most 10 s more.
+        SettingsError: the brokers do not allow our session timeout.
     """
     where = kafka.bootstrap_servers
     try:
         async with asyncio.timeout(timeout_s):
             return await starting
     except TimeoutError:
-        raise UnreachableError(
-            f"Kafka at {where} did not answer within {timeout_s:.0f} s; see kafka.bootstrap_servers"
-        ) from None
+        told = f"Kafka at {where} did not answer within {timeout_s:.0f} s; see kafka.bootstrap_servers"
+        raise UnreachableError(await why_unreachable(kafka) or told) from None
     except KafkaConnectionError as error:
-        raise UnreachableError(
+        told = (
             f"Kafka at {where} cannot be reached ({_reason(error)}); see kafka.bootstrap_servers, "
             "or start one: riverlens broker"
+        )
+        raise UnreachableError(await why_unreachable(kafka) or told) from None
+    except InvalidSessionTimeoutError:
+        raise SettingsError(
+            f"session_timeout_ms: Kafka at {where} takes no such one; its group.min.session.timeout.ms (6000 "
+            "unless somebody set it) and group.max.session.timeout.ms bound it"
         ) from None
     except KafkaError as error:
+        raise refused(kafka, error) from None
+
+
+def refused(kafka: KafkaSettings, error: KafkaError) -> UnreachableError:
+    """What a person reads where Kafka answers that it will not serve us: above all, a missing ACL."""
+    told = missing_right(error, kafka.sasl_username)
+    if told is None:
+        told = f"refused us ({_reason(error)}); see kafka.security_protocol, kafka.sasl_*"
+    return UnreachableError(f"Kafka at {kafka.bootstrap_servers} {told}")
+
+
+async def require_topic(client: AIOKafkaClient, kafka: KafkaSettings, topic: str, setting: str) -> None:
+    """See that a topic is there and that we may see it; makes none. `setting` is what names it.
+
+    Raises:
+        UnreachableError: there is no such topic, or no right to see it.
+        KafkaError: the broker asked did not answer.
+    """
+    # Asked by name: a list of all topics leaves out those that we may not see.
+    request = MetadataRequest([topic], allow_auto_topic_creation=False)
+    answer = await client.send(client.get_random_node(), request)
+    error = for_code(answer.topics[0][0])
+    if error is TopicAuthorizationFailedError:
+        raise refused(kafka, error(topic))
+    if error in (UnknownTopicOrPartitionError, InvalidTopicError):
+        where = kafka.bootstrap_servers
         raise UnreachableError(
-            f"Kafka at {where} refused us ({_reason(error)}); see kafka.security_protocol, kafka.sasl_*"
-        ) from None
+            f"Kafka at {where} has no topic {topic!r} ({setting}); create it: riverlens topics "
+            f"--bootstrap-servers {where}"
+        )
 
 
 def _reason(error: KafkaError) -> str:
