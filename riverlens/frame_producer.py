@@ -22,7 +22,15 @@ from riverlens.frame_buffer import FrameBuffer, WhenFull
 from riverlens.frame_delivery import Delivery, Outcome
 from riverlens.kafka import KafkaSettings
 
-__all__ = ["DeliveryError", "FrameProducer", "FrameTooLargeError", "Outcome", "ProducerStats", "WhenFull"]
+__all__ = [
+    "DeliveryError",
+    "FrameCounts",
+    "FrameProducer",
+    "FrameTooLargeError",
+    "Outcome",
+    "ProducerStats",
+    "WhenFull",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -38,25 +46,44 @@ class DeliveryError(RiverlensError):
 
 
 @dataclass(slots=True)
-class ProducerStats:
-    """Counts since the start. sent = acknowledged + dropped + failed + pending.
+class FrameCounts:
+    """How frames ended. sent = acknowledged + dropped + failed + those on their way.
 
     Attributes:
         sent: frames given to `send` and not refused.
         acknowledged: frames that all in-sync replicas have.
         dropped: frames given up because the buffer was full.
         failed: frames the broker rejected, or that were unacknowledged at the end.
-        pending: frames buffered or in flight now.
         acknowledged_bytes: image bytes of the acknowledged frames.
-        pending_bytes: bytes held now, never more than `buffer_bytes` (or one frame).
     """
 
     sent: int = 0
     acknowledged: int = 0
     dropped: int = 0
     failed: int = 0
-    pending: int = 0
     acknowledged_bytes: int = 0
+
+    def settled(self, size_bytes: int, outcome: Outcome) -> None:
+        """Count how a frame of `size_bytes` ended."""
+        if outcome is Outcome.ACKNOWLEDGED:
+            self.acknowledged += 1
+            self.acknowledged_bytes += size_bytes
+        elif outcome is Outcome.DROPPED:
+            self.dropped += 1
+        else:
+            self.failed += 1
+
+
+@dataclass(slots=True)
+class ProducerStats(FrameCounts):
+    """Counts since the start.
+
+    Attributes:
+        pending: frames buffered or in flight now.
+        pending_bytes: bytes held now, never more than `buffer_bytes` (or one frame).
+    """
+
+    pending: int = 0
     pending_bytes: int = 0
 
 
@@ -219,13 +246,7 @@ class FrameProducer:
                     raise self._delivery.fatal
 
     def _count(self, frame: Frame, outcome: Outcome) -> None:
-        if outcome is Outcome.ACKNOWLEDGED:
-            self._counts.acknowledged += 1
-            self._counts.acknowledged_bytes += len(frame.image)
-        elif outcome is Outcome.DROPPED:
-            self._counts.dropped += 1
-        else:
-            self._counts.failed += 1
+        self._counts.settled(len(frame.image), outcome)
         if self._on_settled is not None:
             self._on_settled(frame, outcome)
 

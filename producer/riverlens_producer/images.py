@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from riverlens_producer.pictures import re_encode
-from riverlens_producer.sources import Picture, SourceError, content_type
+from riverlens_producer.sources import Picture, Showing, SourceError, content_type
 
 _log = logging.getLogger(__name__)
 
@@ -21,22 +21,11 @@ class ImageFiles:
 
     live = False
 
-    def __init__(
-        self,
-        files: Sequence[Path],
-        *,
-        pool: Executor,
-        fps: float | None = None,
-        loop: bool = False,
-        limit: tuple[int, int] | None = None,
-        quality: int | None = None,
-    ) -> None:
-        self.fps: float | None = DEFAULT_FPS if fps is None else fps
+    def __init__(self, files: Sequence[Path], showing: Showing, pool: Executor) -> None:
+        self.fps: float | None = DEFAULT_FPS if showing.fps is None else showing.fps
         self._files = files
+        self._showing = showing
         self._pool = pool
-        self._loop = loop
-        self._limit = limit
-        self._quality = quality
         self._position = 0
         self._shown_in_round = 0
 
@@ -53,7 +42,7 @@ class ImageFiles:
             if self._position == len(self._files):
                 if not self._shown_in_round:
                     raise SourceError(f"source: {self._files[0].parent}: no file could be used; see --source")
-                if not self._loop:
+                if not self._showing.loop:
                     return None
                 self._position = self._shown_in_round = 0
             file = self._files[self._position]
@@ -69,9 +58,10 @@ class ImageFiles:
     def _read(self, file: Path) -> Picture | None:
         try:
             image = file.read_bytes()
-            if self._limit is None and self._quality is None:
+            limit, quality = self._showing.limit, self._showing.quality
+            if limit is None and quality is None:
                 return Picture(image, content_type(image[:16]), file.name)
-            jpeg = re_encode(image, limit=self._limit, quality=self._quality)
+            jpeg = re_encode(image, limit=limit, quality=quality)
         # Pillow's readers let these through for files of the wrong shape, beside their own OSError.
         except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError) as error:
             _log.warning("%s is left out: %s", file, str(error) or type(error).__name__)

@@ -15,7 +15,14 @@ from riverlens_producer import synthetic
 from riverlens_producer.camera import CameraPlan
 from riverlens_producer.images import ImageFiles
 from riverlens_producer.settings import ProducerSettings
-from riverlens_producer.sources import Source, SourceError, content_type, image_files, parse_sources
+from riverlens_producer.sources import (
+    Showing,
+    Source,
+    SourceError,
+    content_type,
+    image_files,
+    parse_sources,
+)
 from riverlens_producer.video import VideoFile
 
 
@@ -71,29 +78,13 @@ def file_source(path: Path, settings: ProducerSettings, pool: Executor) -> Sourc
     Raises:
         SourceError: nothing is there, it cannot be read, or the folder holds no images.
     """
+    showing = Showing(settings.fps, settings.loop, settings.size_px, settings.quality)
     if path.is_dir():
-        files = image_files(path)
-    else:
-        head = _head(path)
-        kind = content_type(head)
-        if kind is None or kind == "image/gif":
-            return VideoFile(
-                path,
-                pool=pool,
-                fps=settings.fps,
-                loop=settings.loop,
-                limit=settings.size_px,
-                quality=settings.quality,
-            )
-        files = [path]
-    return ImageFiles(
-        files,
-        pool=pool,
-        fps=settings.fps,
-        loop=settings.loop,
-        limit=settings.size_px,
-        quality=settings.quality,
-    )
+        return ImageFiles(image_files(path), showing, pool)
+    kind = content_type(_head(path))
+    if kind is None or kind == "image/gif":
+        return VideoFile(path, showing, pool)
+    return ImageFiles([path], showing, pool)
 
 
 def _head(path: Path) -> bytes:

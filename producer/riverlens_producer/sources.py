@@ -42,6 +42,23 @@ class Picture:
     offset_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How files are shown.
+
+    Attributes:
+        fps: frames a second at most; None: the file's own, for images 10; 0: no limit.
+        loop: begin again at the end.
+        limit: width and height in pixels to scale down into; None: as it is.
+        quality: of JPEGs encoded here, 1 to 100; None: 80, and images go as they are where no limit is set.
+    """
+
+    fps: float | None = None
+    loop: bool = False
+    limit: tuple[int, int] | None = None
+    quality: int | None = None
+
+
 class Source(Protocol):
     """What a camera shows.
 

@@ -5,39 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 
-from riverlens.frame_delivery import Outcome
+from riverlens.frame_producer import FrameCounts
 
 
 @dataclass(slots=True)
-class CameraCounts:
-    """One camera's frames. sent = acknowledged + dropped + failed + pending.
+class CameraCounts(FrameCounts):
+    """One camera's frames.
 
     Attributes:
-        sent: given to Kafka's client.
         refused: never sent, because they were too large.
         skipped: pictures of a live camera that nobody took in time; its sequence jumped over them.
         sent_bytes: image bytes of `sent`.
-        acknowledged_bytes: image bytes of `acknowledged`.
     """
 
-    sent: int = 0
-    acknowledged: int = 0
-    dropped: int = 0
-    failed: int = 0
     refused: int = 0
     skipped: int = 0
     sent_bytes: int = 0
-    acknowledged_bytes: int = 0
-
-    def settled(self, size_bytes: int, outcome: Outcome) -> None:
-        """Count how a frame of `size_bytes` ended."""
-        if outcome is Outcome.ACKNOWLEDGED:
-            self.acknowledged += 1
-            self.acknowledged_bytes += size_bytes
-        elif outcome is Outcome.DROPPED:
-            self.dropped += 1
-        else:
-            self.failed += 1
 
 
 def total(cameras: Iterable[CameraCounts]) -> CameraCounts:

@@ -16,7 +16,7 @@ from av.container import InputContainer
 
 from riverlens_producer.pacing import MediaTime, RateLimit
 from riverlens_producer.pictures import Pixels, encode, fit
-from riverlens_producer.sources import Picture, SourceError
+from riverlens_producer.sources import Picture, Showing, SourceError
 
 T = TypeVar("T")
 
@@ -31,31 +31,18 @@ class VideoFile:
 
     Args:
         path: any file FFmpeg opens.
+        showing: its `fps` is kept by leaving frames out.
         pool: decoding and encoding run there, one frame at a time.
-        fps: at most so many frames a second, by leaving frames out; None or 0: all of them.
-        limit: width and height in pixels to scale down into.
     """
 
     live = False
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        pool: Executor,
-        fps: float | None = None,
-        loop: bool = False,
-        limit: tuple[int, int] | None = None,
-        quality: int | None = None,
-    ) -> None:
+    def __init__(self, path: Path, showing: Showing, pool: Executor) -> None:
         # 0 stands for: no pacing at all, see Source.fps.
-        self.fps: float | None = 0.0 if fps == 0 else None
+        self.fps: float | None = 0.0 if showing.fps == 0 else None
         self._path = path
+        self._showing = showing
         self._pool = pool
-        self._limit_fps = fps
-        self._loop = loop
-        self._limit = limit
-        self._quality = quality
         self._pictures: Generator[Picture] | None = None
         # A cancelled camera leaves its last job running; closing must wait for that.
         self._busy = threading.Lock()
@@ -99,7 +86,7 @@ class VideoFile:
 
     def _read(self) -> Generator[Picture]:
         media: MediaTime | None = None
-        chooser = RateLimit(self._limit_fps)
+        chooser = RateLimit(self._showing.fps)
         while True:
             shown = 0
             with _open(self._path) as container:
@@ -111,18 +98,18 @@ class VideoFile:
                         yield Picture(self._encode(frame), "image/jpeg", offset_s=offset_s)
             if not shown:
                 raise SourceError(f"source: {self._path}: no frame can be decoded; see --source")
-            if not self._loop:
+            if not self._showing.loop:
                 return
             media.restart()
 
     def _encode(self, frame: av.VideoFrame) -> bytes:
-        width, height = fit(frame.width, frame.height, self._limit)
+        width, height = fit(frame.width, frame.height, self._showing.limit)
         pixels: Pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(
             np.uint8, copy=False
         )
         # Phones film sideways and say so beside the pixels.
         turns = round(frame.rotation / 90) % 4
-        return encode(np.rot90(pixels, turns) if turns else pixels, self._quality)
+        return encode(np.rot90(pixels, turns) if turns else pixels, self._showing.quality)
 
 
 def _open(path: Path) -> InputContainer:
