@@ -46,7 +46,7 @@ class Location:
         port: 0 for files.
         segments: the path's segments, percent-decoded once: none is a dot segment, holds a slash, a
             backslash or a control character, however often it is decoded.
-        path: the path as it was written.
+        path: the path as it was written; at least a slash.
         query: as it was written, or None.
     """
 
@@ -68,7 +68,7 @@ class Location:
     def url(self) -> str:
         """The URL to ask, made of the checked parts."""
         query = "" if self.query is None else f"?{self.query}"
-        return f"{self.scheme}://{self.host}:{self.port}{self.path or '/'}{query}"
+        return f"{self.scheme}://{self.host}:{self.port}{self.path}{query}"
 
     @property
     def file_path(self) -> str:
@@ -186,7 +186,7 @@ def _web(scheme: str, rest: str) -> Location:
     match = _WEB.fullmatch(rest)
     if match is None:
         raise RefusedError(f"an {scheme}: URI is {scheme}://host/path")
-    authority, path, query = match.group(1), match.group(2) or "", match.group(3)
+    authority, path, query = match.group(1), match.group(2) or "/", match.group(3)
     if "@" in authority:
         raise RefusedError("a URI with a user name (@)")
     found = _AUTHORITY.fullmatch(authority)
@@ -208,7 +208,7 @@ def _host(text: str) -> str:
 
 
 def _segments(path: str) -> tuple[str, ...]:
-    """Decoded segments of a path that begins with a slash, or is empty."""
+    """Decoded segments of a path that begins with a slash."""
     return tuple(map(_segment, path.split("/")[1:]))
 
 
