@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 _MAX_ELEMENTS = 2**31
 """A shape beyond this is refused before memory is asked for; a message could not carry its content."""
+_MAX_RANK = 64
+"""numpy's. TensorFlow's is 254, which no image or table comes near."""
 
 _DTYPE, _SHAPE, _CONTENT, _STRING_VAL = 1, 2, 4, 8
 """Field numbers of TensorProto."""
@@ -87,25 +89,34 @@ def decode(proto: Any) -> Array:
     if kind is None and not is_string:
         raise TensorParseError(f"no tensors of DataType {proto.dtype}")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise TensorParseError(f"not a full shape: {shape}")
+    # `unknown_rank` is not looked at: `TensorShape` takes the dimensions that are there.
+    if len(shape) > _MAX_RANK or any(size < 0 for size in shape):
+        raise TensorParseError(f"not a shape: {shape}")
     count = math.prod(shape)
     if count > _MAX_ELEMENTS:
         raise TensorParseError(f"{count} elements")
+    try:
+        return _decode_flat(proto, kind, count).reshape(shape)
+    except (ValueError, MemoryError) as error:
+        # numpy cannot hold it: too much memory, or dimensions beside a 0 that overflow.
+        raise TensorParseError(str(error)) from error
+
+
+def _decode_flat(proto: Any, kind: _Kind | None, count: int) -> Array:
     if kind is None:
-        return _decode_strings(proto, count).reshape(shape)
+        return _decode_strings(proto, count)
     if count and proto.tensor_content:
-        return _decode_content(proto.tensor_content, kind, count).reshape(shape)
-    return _decode_values(getattr(proto, kind.field), kind, count).reshape(shape)
+        return _decode_content(proto.tensor_content, kind, count)
+    return _decode_values(getattr(proto, kind.field), kind, count)
 
 
 def _decode_content(content: bytes, kind: _Kind, count: int) -> Array:
     if len(content) != count * kind.array_dtype.itemsize:
         raise TensorParseError(f"{len(content)} bytes for {count} elements of {kind.array_dtype}")
     if kind.array_dtype == np.bool_:
-        # C++ copies the bytes; numpy and TensorFlow's kernels expect 0 or 1.
-        truth: Array = np.frombuffer(content, np.uint8) != 0
-        return truth
+        if max(content) > 1:
+            raise TensorParseError("a bool is 0 or 1")
+        return np.frombuffer(content, np.bool_)
     return np.frombuffer(content, kind.array_dtype)
 
 
@@ -117,7 +128,10 @@ def _decode_values(values: Any, kind: _Kind, count: int) -> Array:
     if sent.size < wanted:
         missing = (wanted - sent.size) // per_element
         last = sent[-per_element:] if sent.size else np.zeros(per_element, kind.cast_dtype)
-        sent = np.concatenate((sent, np.tile(last, missing)))
+        filled = np.empty(wanted, kind.cast_dtype)
+        filled[: sent.size] = sent
+        filled[sent.size :].reshape(missing, per_element)[:] = last
+        sent = filled
     viewed: Array = sent.view(kind.array_dtype)
     return viewed
 

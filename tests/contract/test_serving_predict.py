@@ -177,6 +177,11 @@ def _proto(**fields: Any) -> Any:
         ),
         pytest.param(_proto(dtype=types_pb2.DT_FLOAT, shape=[-1], float_val=[1]), id="negative-dimension"),
         pytest.param(_proto(dtype=types_pb2.DT_INVALID, shape=[1], float_val=[1]), id="no-dtype"),
+        pytest.param(_proto(dtype=types_pb2.DT_FLOAT, shape=[1] * 255, float_val=[1]), id="255-dimensions"),
+        pytest.param(_proto(dtype=types_pb2.DT_FLOAT, shape=[2**40] * 2, float_val=[1]), id="overflow"),
+        pytest.param(
+            _proto(dtype=types_pb2.DT_BOOL, shape=[2], tensor_content=b"\2\0"), id="bool-that-is-none"
+        ),
     ],
 )
 def test_a_tensor_that_does_not_parse_is_refused(client: Client, proto: Any) -> None:

@@ -106,6 +106,8 @@ def _proto(shape: tuple[int, ...], **fields: Any) -> Any:
         pytest.param(
             _proto((2**40,), dtype=types_pb2.DT_FLOAT, float_val=[1]), id="terabytes-from-one-value"
         ),
+        pytest.param(_proto((0, 2**62, 4), dtype=types_pb2.DT_FLOAT), id="overflow-beside-a-zero"),
+        pytest.param(_proto((1,) * 65, dtype=types_pb2.DT_FLOAT, float_val=[1]), id="65-dimensions"),
         pytest.param(_proto((2,), dtype=types_pb2.DT_INT32, tensor_content=b"1234567"), id="content-misfit"),
         pytest.param(_proto((2,), dtype=types_pb2.DT_STRING, tensor_content=b"\x01\x02ab"), id="list-short"),
         pytest.param(_proto((1,), dtype=types_pb2.DT_STRING, tensor_content=b"\xff"), id="length-cut"),
@@ -118,6 +120,45 @@ def test_what_describes_no_tensor_is_refused(proto: Any) -> None:
     """A TensorProto that TensorFlow's own reader refuses raises TensorParseError."""
     with pytest.raises(tensors.TensorParseError):
         tensors.decode(proto)
+
+
+FIELDS: dict[str, Any] = {
+    "float_val": st.floats(width=32),
+    "double_val": st.floats(),
+    "int_val": st.integers(-(2**31), 2**31 - 1),
+    "string_val": st.binary(max_size=3),
+    "scomplex_val": st.floats(width=32),
+    "int64_val": INT64,
+    "bool_val": st.booleans(),
+    "half_val": st.integers(-(2**31), 2**31 - 1),
+    "uint32_val": st.integers(0, 2**32 - 1),
+    "uint64_val": st.integers(0, 2**64 - 1),
+}
+
+
+@given(st.data(), st.sampled_from(ECHO_TYPES), st.booleans())
+def test_any_proto_reads_as_tensorflow_reads_it(data: Any, dtype: Any, unknown_rank: bool) -> None:  # noqa: FBT001  # drawn
+    """Values, bytes, too few or too many of them: the array is `Tensor::FromProto`'s, or both refuse."""
+    shape = data.draw(st.lists(st.integers(-1, 3), max_size=3))
+    proto = _proto(tuple(shape), dtype=dtype.as_datatype_enum)
+    proto.tensor_shape.unknown_rank = unknown_rank
+    for name in data.draw(st.sets(st.sampled_from(sorted(FIELDS)))):
+        getattr(proto, name).extend(data.draw(st.lists(FIELDS[name], max_size=5)))
+    if data.draw(st.booleans()):
+        proto.tensor_content = data.draw(st.binary(max_size=24))
+    try:
+        # One more dimension: numpy would cut the zeros off the end of a scalar string.
+        expected = tf.io.parse_tensor(proto.SerializeToString(), dtype)[None].numpy()
+    except tf.errors.InvalidArgumentError:
+        with pytest.raises(tensors.TensorParseError):
+            tensors.decode(proto)
+        return
+    decoded = tensors.decode(proto)
+    assert decoded.shape == expected.shape[1:]
+    if dtype == tf.string:
+        assert decoded.reshape(-1).tolist() == expected.reshape(-1).tolist()
+    else:
+        assert decoded.tobytes() == expected.tobytes()
 
 
 def test_a_quantised_tensor_keeps_its_type() -> None:
