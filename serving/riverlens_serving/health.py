@@ -17,6 +17,8 @@ _SERVICE_FIELD = 1
 _STATUS_FIELD = 1
 NAMES = frozenset({"", "ModelService", "PredictionService"})
 """The whole server, and the services' short names: not `tensorflow.serving.PredictionService`."""
+_KNOWN = {b"", *(wire.delimited(_SERVICE_FIELD, name.encode()) for name in NAMES)}
+"""The HealthCheckRequests that name them; an empty string may be left out."""
 
 
 def methods() -> Mapping[str, Mapping[str, Handle]]:
@@ -25,17 +27,6 @@ def methods() -> Mapping[str, Mapping[str, Handle]]:
 
 
 def _check(request_bytes: bytes, _timeout_ms: int) -> bytes:
-    if _service(request_bytes) not in NAMES:
+    if request_bytes not in _KNOWN:
         raise ServingError(Code.NOT_FOUND, "service name unknown")
     return wire.number(_STATUS_FIELD, _SERVING)
-
-
-def _service(request_bytes: bytes) -> str:
-    """The HealthCheckRequest's only field, a short string."""
-    if not request_bytes:
-        return ""
-    head = wire.tag(_SERVICE_FIELD, 2)
-    length = len(request_bytes) - 2
-    if request_bytes[:1] != head or request_bytes[1] != length:
-        raise ServingError(Code.INVALID_ARGUMENT, "not a HealthCheckRequest")
-    return request_bytes[2:].decode("utf-8", "replace")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -51,7 +52,7 @@ class Services:
 
     def predict(self, request_bytes: bytes, timeout_ms: int) -> bytes:
         """A serialized PredictRequest to a serialized PredictResponse."""
-        request = predict_pb2.PredictRequest.FromString(request_bytes)
+        request = _parsed(predict_pb2.PredictRequest, request_bytes)
         with self.metrics.request(request.model_spec.name, "Predict", _GRPC):
             _check_spec(request)
             with lookup.hold(self.registry, request.model_spec) as held:
@@ -135,9 +136,17 @@ def _value(counter: Counter | None) -> int:
     return 0 if counter is None else counter.first()
 
 
+def _parsed(request_type: Any, request_bytes: bytes) -> Any:
+    try:
+        return request_type.FromString(request_bytes)
+    except DecodeError as error:
+        # gRPC's own refusal, which it makes before any handler sees the call.
+        raise ServingError(Code.INTERNAL, f"not a {request_type.DESCRIPTOR.full_name}") from error
+
+
 def _message(request_type: Any, answer: Callable[[Any, int], Any]) -> Handle:
     def handle(request_bytes: bytes, timeout_ms: int) -> bytes:
-        response: bytes = answer(request_type.FromString(request_bytes), timeout_ms).SerializeToString()
+        response: bytes = answer(_parsed(request_type, request_bytes), timeout_ms).SerializeToString()
         return response
 
     return handle

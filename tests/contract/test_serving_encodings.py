@@ -1,4 +1,4 @@
-"""How each type travels."""
+"""How each type travels, and what is no tensor or no request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 
-from tests.contract.client import Client, array, spec, tensor
+from tests.contract.client import Client, Refusal, array, refusal, spec, tensor
 
 ECHOED: list[Any] = [
     ("float32", [1.5, -2], "float_val"),
@@ -39,3 +40,25 @@ def test_every_type_travels_in_its_typed_field(
     reply = client.predict(spec("echo", signature=name), {"x": tensor(sent)}).outputs["y"]
     assert [descriptor.name for descriptor, _ in reply.ListFields()] == ["dtype", "tensor_shape", field]
     assert array(reply).tolist() == sent.tolist()
+
+
+def test_an_unknown_rank_is_not_looked_at(client: Client) -> None:
+    """Section 5: a TensorShape takes the dimensions that are there, whatever `unknown_rank` says."""
+    shape = tensor_shape_pb2.TensorShapeProto(unknown_rank=True)
+    shape.dim.add(size=2)
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape=shape, float_val=[1])
+    assert array(client.predict("half_plus_two", {"x": proto}).outputs["y"]).tolist() == [2.5, 2.5]
+
+
+@pytest.mark.parametrize("method", ["Predict", "Classify", "GetModelMetadata"])
+def test_what_is_no_request_is_an_internal_error(client: Client, method: str) -> None:
+    """Bytes that are not the method's message are gRPC's to refuse: INTERNAL, in words of its own."""
+    call: Any = client.channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
+    assert refusal(call, b"\xff\xff").code == "INTERNAL"
+
+
+def test_an_operation_without_outputs_cannot_be_fetched(client: Client) -> None:
+    """TF2's `__saved_model_init_op`, listed among the signatures, is DirectSession's to refuse."""
+    assert refusal(client.predict, spec("half_plus_two", signature="__saved_model_init_op")) == Refusal(
+        "INVALID_ARGUMENT", "FetchOutputs NoOp: output index too large, must be < 0"
+    )

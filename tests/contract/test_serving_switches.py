@@ -64,9 +64,10 @@ def test_health_knows_the_server_and_its_services(client: Client) -> None:
     """The whole server and the services' short names are SERVING; nothing else is known."""
     for name in ("", "ModelService", "PredictionService"):
         assert _check(client, name) == b"\x08\x01"
-    with pytest.raises(grpc.RpcError) as caught:
-        _check(client, "tensorflow.serving.PredictionService")
-    assert refused(caught.value).code == "NOT_FOUND"
+    for name in ("tensorflow.serving.PredictionService", "x" * 127):
+        with pytest.raises(grpc.RpcError) as caught:
+            _check(client, name)
+        assert refused(caught.value).code == "NOT_FOUND"
 
 
 def test_health_is_off_unless_asked_for(strict_client: Client) -> None:
