@@ -113,6 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _line(self) -> bytes:
         return self.rfile.readline(_BUFFER_BYTES)
 
+    def handle_expect_100(self) -> bool:
+        """Say at once that a body may come: curl asks above 1 MB, and waits a second for the answer."""
+        allowed = super().handle_expect_100()
+        self.wfile.flush()
+        return allowed
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
         """Requests are counted, not logged."""
         _log.debug(format, *args)
@@ -126,6 +132,8 @@ def _unpacked(body: bytes) -> bytes:
         raise _BadRequestError(400, f"Content-Encoding does not fit the body: {error}") from error
     if unpacker.unconsumed_tail:
         raise _BadRequestError(413, "the body is too long once unpacked")
+    if not unpacker.eof:
+        raise _BadRequestError(400, "the packed body ended early")
     return data
 
 

@@ -20,6 +20,8 @@ from riverlens_serving.status import Code, ServingError, invalid
 from riverlens_serving.tensors import Array
 
 _B64 = "b64"
+_MAX_RANK = 63
+"""numpy has 64 dimensions, and rows take one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ def _walk(value: Any, shape: Sequence[int], level: int, data_type: int, found: l
 
 def _walked(value: Any, data_type: int) -> tuple[list[int], list[Any]]:
     shape = _dense_shape(value)
+    if len(shape) > _MAX_RANK:
+        raise invalid(f"Encountered list at unexpected level: {_MAX_RANK} expected < {_MAX_RANK}")
     found: list[Any] = []
     _walk(value, shape, 0, data_type, found)
     return shape, found

@@ -6,6 +6,8 @@ And JSON values as its error texts quote them.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,19 @@ from riverlens_serving.status import ServingError, invalid
 _QUOTED_BYTES = 256
 """Longer values are cut near there (`kMaxJsonDebugStringBytes` in json_tensor.cc)."""
 _BLANK = b" \t\r\n"
+_SHORT_FORMS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?Inf\b|-NaN\b')
+"""Numbers that RapidJSON reads and Python's reader only in their long form; strings, to step over them."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_INTEGER_DIGITS = 20
+"""Of 2**64, with a sign to spare."""
+
+
+class _UnreadableError(Exception):
+    """What Python reads and RapidJSON does not; `part` is where."""
+
+    def __init__(self, what: str, part: str) -> None:
+        super().__init__(what)
+        self.part = part
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -41,15 +56,53 @@ def _parse_leniently(body: bytes) -> Any:
     if not text:
         raise invalid(f"JSON Parse error: The document is empty. at offset: {start}")
     try:
-        return json.JSONDecoder().raw_decode(text.decode("utf-8"))[0]
+        return _read(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise invalid(
             f"JSON Parse error: Invalid encoding in string. at offset: {start + error.start}"
         ) from error
     except json.JSONDecodeError as error:
         raise invalid(f"JSON Parse error: Invalid value. at offset: {start + error.pos}") from error
+    except _UnreadableError as error:
+        offset = start + text.find(error.part.encode())
+        raise invalid(f"JSON Parse error: {error} at offset: {offset}") from error
     except RecursionError as error:
         raise invalid(f"JSON Parse error: nested too deeply. at offset: {start}") from error
+
+
+def _read(text: str) -> Any:
+    """The document, whatever follows it."""
+    reader = json.JSONDecoder(parse_int=_integer, parse_float=_finite)
+    try:
+        document = reader.raw_decode(text)[0]
+    except json.JSONDecodeError:
+        longer = _SHORT_FORMS.sub(_long_form, text)
+        if longer == text:
+            raise
+        document = reader.raw_decode(longer)[0]
+    surrogate = _SURROGATE.search(text)
+    if surrogate is not None:
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise _UnreadableError("The surrogate pair in string is invalid.", surrogate[0]) from error
+    return document
+
+
+def _long_form(match: re.Match[str]) -> str:
+    return {"Inf": "Infinity", "-Inf": "-Infinity", "-NaN": "NaN"}.get(match[0], match[0])
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses integers of thousands of digits; RapidJSON reads what no 64 bits hold as a double.
+    return int(digits) if len(digits) <= _INTEGER_DIGITS else _finite(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _UnreadableError("Number too big to be stored in double.", digits)
+    return number
 
 
 def wrong(value: Any, what: str) -> ServingError:

@@ -40,6 +40,7 @@ class RestClient:
     def __init__(self, address: str) -> None:
         if not address:
             pytest.skip("no HTTP port of such a server is named")
+        self.address = address
         self._connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import gzip
+import http.client
 import io
 import json
+import socket
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.contract.client import TIMEOUT_S
 from tests.contract.rest_client import RestClient
 
 PREDICT = "/v1/models/half_plus_two:predict"
@@ -132,6 +135,23 @@ def test_bodies_may_be_packed_or_come_in_chunks(rest: RestClient) -> None:
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     headers = {"Transfer-Encoding": "chunked"}
     assert rest.call("POST", PREDICT, chunked, headers).json == {"predictions": [2.5]}
+
+
+def test_a_caller_that_asks_first_is_told_to_go_on(rest: RestClient) -> None:
+    """`Expect: 100-continue` is answered before the body comes: curl waits for it before large ones."""
+    body = b'{"instances": [1]}'
+    host, port = rest.address.rsplit(":", 1)
+    head = (
+        f"POST {PREDICT} HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: {len(body)}"
+        "\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), TIMEOUT_S) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1024).startswith(b"HTTP/1.1 100")
+        connection.sendall(body)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert json.loads(answer.read()) == {"predictions": [2.5]}
 
 
 CLASSIFIED: list[Any] = [

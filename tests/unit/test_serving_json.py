@@ -115,6 +115,13 @@ def test_what_is_no_row_is_refused(outputs: dict[str, Any], message: str) -> Non
         (b' {"a": }', "JSON Parse error: Invalid value. at offset: 7"),
         (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
         (b"[" * 100_000, "JSON Parse error: nested too deeply. at offset: 0"),
+        (b'{"a": 1e400}', "JSON Parse error: Number too big to be stored in double. at offset: 6"),
+        (
+            b'{"a": [' + b"1" * 5000 + b"]}",
+            "JSON Parse error: Number too big to be stored in double. at offset: 7",
+        ),
+        (b'{"a": "\\ud800"}', "JSON Parse error: The surrogate pair in string is invalid. at offset: 7"),
+        (b'{"a": Infinite}', "JSON Parse error: Invalid value. at offset: 6"),
     ],
 )
 def test_what_is_no_json_is_refused(body: bytes, message: str) -> None:
@@ -127,6 +134,26 @@ def test_what_is_no_json_is_refused(body: bytes, message: str) -> None:
 def test_what_follows_the_document_is_ignored() -> None:
     """As TensorFlow Serving's parser, this one stops when the document is done."""
     assert math.isnan(json_text.parse(b'{"a": NaN} and so on')["a"])
+
+
+def test_short_forms_of_numbers_are_read() -> None:
+    """RapidJSON takes Inf, -Inf and -NaN too; in a string they stay text, as whole pairs of surrogates do."""
+    found = json_text.parse(b'{"a": [Inf, -Inf, -NaN, Infinity, "Inf\\"Inf", "\\ud83d\\ude00"]}')["a"]
+    assert found[:2] == [math.inf, -math.inf]
+    assert math.isnan(found[2])
+    assert found[3:] == [math.inf, 'Inf"Inf', "\U0001f600"]
+
+
+@pytest.mark.parametrize("depth", [70, 900])
+def test_lists_deeper_than_any_tensor_are_refused(depth: int) -> None:
+    """A list nested beyond what an array has dimensions is the caller's mistake, however deep it is."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    for read in (json_tensors.from_columns, json_tensors.from_rows):
+        with pytest.raises(ServingError) as caught:
+            read(value, {"x": FLOAT}, has_booleans=False)
+        assert caught.value.code is Code.INVALID_ARGUMENT
 
 
 def test_quotes_are_cut() -> None:
