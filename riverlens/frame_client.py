@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from aiokafka import AIOKafkaProducer
 
-from riverlens.errors import UnreachableError
-from riverlens.kafka import KafkaSettings, connect
+from riverlens.kafka import KafkaSettings, connect, require_topic
 from riverlens.kafka_producer import end_client
 
 _BATCH_BYTES = 1024 * 1024
@@ -32,18 +31,8 @@ async def open_client(
     )
     try:
         await connect(kafka, client.start(), timeout_s=timeout_s)
-        await connect(kafka, _find_topic(client, kafka, topic), timeout_s=timeout_s)
+        await connect(kafka, require_topic(client.client, kafka, topic, "frames_topic"), timeout_s=timeout_s)
     except BaseException:
         await end_client(client, grace_s=0)
         raise
     return client
-
-
-async def _find_topic(client: AIOKafkaProducer, kafka: KafkaSettings, topic: str) -> None:
-    # Asking for one topic by name would create it on brokers that create topics; asking for all does not.
-    known = await client.client.fetch_all_metadata()
-    if topic not in known.topics(exclude_internal_topics=False):
-        raise UnreachableError(
-            f"Kafka at {kafka.bootstrap_servers} has no topic {topic!r}; create it: riverlens topics "
-            f"--bootstrap-servers {kafka.bootstrap_servers}, or see frames_topic"
-        )

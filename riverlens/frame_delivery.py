@@ -17,6 +17,7 @@ from riverlens.frame_buffer import Entry, FrameBuffer
 from riverlens.frame_client import open_client
 from riverlens.kafka import KafkaSettings
 from riverlens.kafka_producer import Verdict, end_client, judge, silence
+from riverlens.kafka_refusals import missing_right
 
 _log = logging.getLogger(__name__)
 
@@ -159,10 +160,10 @@ class Delivery:
     def _failed(self, entry: Entry, error: BaseException) -> None:
         verdict = judge(error)
         if verdict is Verdict.REFUSED:
-            self.fatal = self.fatal or UnreachableError(
-                f"Kafka at {self._kafka.bootstrap_servers} refuses topic {self._topic!r} "
-                f"({type(error).__name__}); see kafka.sasl_*, frames_topic"
+            told = missing_right(error, self._kafka.sasl_username, "Write") or (
+                f"refuses topic {self._topic!r} ({type(error).__name__}); see frames_topic"
             )
+            self.fatal = self.fatal or UnreachableError(f"Kafka at {self._kafka.bootstrap_servers} {told}")
         # Of a batch's rejection nobody knows which frame is meant; of a single frame's one does.
         if verdict is Verdict.REJECTED and self._one_by_one:
             if isinstance(error, MessageSizeTooLargeError):

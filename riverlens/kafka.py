@@ -127,9 +127,12 @@ async def connect(kafka: KafkaSettings, starting: Awaitable[T], *, timeout_s: fl
         raise refused(kafka, error) from None
 
 
-def refused(kafka: KafkaSettings, error: KafkaError) -> UnreachableError:
-    """What a person reads where Kafka answers that it will not serve us: above all, a missing ACL."""
-    told = missing_right(error, kafka.sasl_username)
+def refused(kafka: KafkaSettings, error: KafkaError, operation: str = "Read|Write") -> UnreachableError:
+    """What a person reads where Kafka answers that it will not serve us: above all, a missing ACL.
+
+    `operation`: which one, where the error is about a topic.
+    """
+    told = missing_right(error, kafka.sasl_username, operation)
     if told is None:
         told = f"refused us ({_reason(error)}); see kafka.security_protocol, kafka.sasl_*"
     return UnreachableError(f"Kafka at {kafka.bootstrap_servers} {told}")
@@ -147,7 +150,7 @@ async def require_topic(client: AIOKafkaClient, kafka: KafkaSettings, topic: str
     answer = await client.send(client.get_random_node(), request)
     error = for_code(answer.topics[0][0])
     if error is TopicAuthorizationFailedError:
-        raise refused(kafka, error(topic))
+        raise refused(kafka, error(topic), "Describe")
     if error in (UnknownTopicOrPartitionError, InvalidTopicError):
         where = kafka.bootstrap_servers
         raise UnreachableError(

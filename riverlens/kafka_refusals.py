@@ -64,15 +64,15 @@ def explain(error: BaseException, asked: Asked) -> str:
     return login or _connection(error, cause, asked)
 
 
-def missing_right(error: BaseException, user: str | None) -> str | None:
+def missing_right(error: BaseException, user: str | None, operation: str = "Read|Write") -> str | None:
     """Which right an authorization error misses, and how it is given; None for other errors.
 
     Continues "Kafka at X ". `user` is kafka.sasl_username; None where a certificate, or nothing, says who
-    we are.
+    we are. `operation`: what on the topic, where the caller knows.
     """
     names = ", ".join(str(each) for arg in error.args for each in (arg if _is_many(arg) else (arg,)))
     if isinstance(error, TopicAuthorizationFailedError):
-        return _refusal(user, f"use topic {names!r}", f"--operation Read|Write --topic {names}")
+        return _refusal(user, f"use topic {names!r}", f"--operation {operation} --topic {names}")
     if isinstance(error, GroupAuthorizationFailedError):
         what = f"be in the consumer group {names!r} (group_id)"
         return _refusal(user, what, f"--operation Read --group {names}")

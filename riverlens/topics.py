@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 from pydantic import Field
 
 from riverlens.errors import RiverlensError, UnreachableError
 from riverlens.frame import MAX_FRAME_BYTES
-from riverlens.kafka import KafkaSettings, connect
+from riverlens.kafka import KafkaSettings, connect, refused
 from riverlens.logs import LogFormat, LogLevel, set_up_logs
 from riverlens.settings import Settings, complaints, load
 from riverlens.topic_spec import (
@@ -104,7 +110,7 @@ async def ensure_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> lis
     Topics are never altered. A topic that somebody else creates meanwhile counts as existing.
 
     Raises:
-        UnreachableError: no broker answers, or the topics get no leaders within 30 s.
+        UnreachableError: no broker answers, it refuses us, or the topics get no leaders within 30 s.
         RiverlensError: Kafka refuses to create a topic; with its reason.
     """
     async with _clients(kafka) as (admin, client):
@@ -113,7 +119,7 @@ async def ensure_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> lis
         existing = await _existing(client, [spec.name for spec in wanted])
         created = await _create(admin, [spec for spec in wanted if spec.name not in existing], kafka)
         counts = await _until_usable(client, wanted, kafka)
-        configs = await _configs(admin, [spec for spec in wanted if spec.name not in created])
+        configs = await _configs(admin, [spec for spec in wanted if spec.name not in created], kafka)
         reports = []
         for spec in wanted:
             partitions, replication = counts[spec.name]
@@ -142,6 +148,8 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], kafka:
         error = for_code(code)
         if code == 0:
             created.add(name)
+        elif error is TopicAuthorizationFailedError:
+            raise refused(kafka, error(name), "Create")
         elif error is InvalidReplicationFactorError:
             raise RiverlensError(
                 f"Kafka at {kafka.bootstrap_servers} cannot keep that many copies of {name} "
@@ -174,6 +182,7 @@ async def _until_usable(
             for broker in client.cluster.brokers():
                 while True:
                     answer = await client.send(broker.nodeId, _describe([spec.name for spec in specs]))
+                    _see_allowed(((topic[0], topic[1]) for topic in answer.topics), kafka, "Describe")
                     leaderless = [
                         topic[1]
                         for topic in answer.topics
@@ -191,17 +200,22 @@ async def _until_usable(
     return {topic[1]: (len(topic[3]), len(topic[3][0][3])) for topic in answer.topics}
 
 
-async def _configs(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, dict[str, str]]:
+async def _configs(
+    admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], kafka: KafkaSettings
+) -> dict[str, dict[str, str]]:
     """The configuration of existing topics, the brokers' defaults included."""
     if not specs:
         return {}
     asked = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in specs]
-    answers = await admin.describe_configs(asked)
-    return {
-        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
-        for answer in answers
-        for resource in answer.resources
-    }
+    resources = [one for answer in await admin.describe_configs(asked) for one in answer.resources]
+    _see_allowed(((resource[0], resource[3]) for resource in resources), kafka, "DescribeConfigs")
+    return {resource[3]: {entry[0]: entry[1] for entry in resource[4]} for resource in resources}
+
+
+def _see_allowed(answered: Iterable[tuple[int, str]], kafka: KafkaSettings, operation: str) -> None:
+    for code, topic in answered:
+        if for_code(code) is TopicAuthorizationFailedError:
+            raise refused(kafka, TopicAuthorizationFailedError(topic), operation)
 
 
 @asynccontextmanager
