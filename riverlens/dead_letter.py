@@ -27,11 +27,11 @@ class Reason(StrEnum):
     """The closed list of reasons; a consumer may switch on it."""
 
     UNDECODABLE = "undecodable"
-    """The bytes are not an image that can be decoded (empty, truncated, corrupt, not an image)."""
+    """No bytes at all, or those of an image that cannot be decoded (truncated, corrupt, of a rare kind)."""
     TOO_LARGE = "too_large"
     """More bytes or pixels than the limits allow; nothing was allocated for it."""
     UNSUPPORTED = "unsupported"
-    """An image or content type that riverlens does not read."""
+    """They begin like no image that riverlens reads: another format, or no image (a text file, say)."""
     MODEL_REJECTED = "model_rejected"
     """The model server refused this frame alone."""
     MODEL_TIMEOUT = "model_timeout"
