@@ -68,10 +68,7 @@ class Fleet:
 
     def _begin(self, model: Model) -> Keeper:
         leaving = self._leaving.pop(model.name, None)
-        if leaving is not None:
-            # A keeper owns its model's names in the registry until it has left.
-            leaving.join()
-        keeper = Keeper(model, self._registry, self._load, self._patience)
+        keeper = Keeper(model, self._registry, self._load, self._patience, leaving)
         self._keepers[model.name] = keeper
         keeper.start()
         return keeper

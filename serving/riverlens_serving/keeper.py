@@ -46,7 +46,16 @@ _Report = _Loaded | _Unloaded | Model | None
 class Keeper:
     """Keeps one model's versions as its policy and its base path say. `start`, then `stop`."""
 
-    def __init__(self, model: Model, registry: Registry, load: Load, patience: Patience) -> None:
+    def __init__(
+        self,
+        model: Model,
+        registry: Registry,
+        load: Load,
+        patience: Patience,
+        predecessor: threading.Thread | None = None,
+    ) -> None:
+        """`predecessor` ends an earlier keeper of that name; nothing is looked at before it is done."""
+        self._predecessor = predecessor
         self._model = model
         self._registry = registry
         self._load = load
@@ -83,6 +92,9 @@ class Keeper:
         self._thread.join()
 
     def _run(self) -> None:
+        if self._predecessor is not None:
+            # A keeper owns its model's names in the registry until it has left, calls in flight and all.
+            self._predecessor.join()
         next_look = time.monotonic() if self._patience.poll_s >= 0 else None
         while True:
             if next_look is not None and time.monotonic() >= next_look:

@@ -78,7 +78,7 @@ class Server:
             api = RestApi(self._registry, self._inference, self._metrics, options.rest)
             self._http = HttpServer(options.listen.address, options.rest, api)
         if options.config_file is not None and options.config_poll_s > 0:
-            self._watch = ConfigWatch(options.config_file, options.config_poll_s, self._reload)
+            self._watch = ConfigWatch(options.config_file, options.config_poll_s, self._follow)
             self._watch.start()
         return self.port
 
@@ -90,7 +90,11 @@ class Server:
             )
         return f"tried --max_num_load_retries={self._options.patience.max_retries} more times"
 
-    def _reload(self, models: tuple[Model, ...], timeout_ms: int = 0) -> None:
+    def _follow(self, models: tuple[Model, ...]) -> None:
+        """Without waiting: a slip in a base path must not keep the next text from being read."""
+        self._fleet.configure(models, lambda: True)
+
+    def _reload(self, models: tuple[Model, ...], timeout_ms: int) -> None:
         give_up_at = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else float("inf")
 
         def give_up() -> bool:

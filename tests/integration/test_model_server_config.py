@@ -16,9 +16,9 @@ from riverlens.errors import RiverlensError
 from riverlens_serving.server import Server
 from tests.contract.client import Client, Refusal, array, floats, refusal, spec
 from tests.model_servers import address, start_inside, wait_for
-from tests.models import half_plus, write_model_config
+from tests.models import gate, half_plus, write_model_config
 
-AVAILABLE, END = 30, 50
+AVAILABLE, UNLOADING, END = 30, 40, 50
 Serve = Callable[..., Server]
 
 
@@ -65,6 +65,43 @@ def test_the_config_file_is_followed(tmp_path: Path, connect: Callable[..., Clie
     write_model_config(tmp_path, a | b)
     wait_for(lambda: _states(client, "a") == [(1, AVAILABLE)])
     assert array(client.predict("b", {"x": floats(1)}).outputs["y"]).tolist() == [3.5]
+
+
+def test_a_slip_in_the_config_file_is_mended_by_its_next_text(
+    tmp_path: Path, connect: Callable[..., Client]
+) -> None:
+    """A model whose base path is missing, or whose only version is broken, holds up no later change."""
+    _two_models(tmp_path)
+    (tmp_path / "broken" / "1").mkdir(parents=True)
+    a = {"a": tmp_path / "a"}
+    write_model_config(tmp_path, a)
+    client = connect(*_watched(tmp_path), "--max_num_load_retries=5")
+    write_model_config(tmp_path, a | {"b": tmp_path / "slip", "broken": tmp_path / "broken"})
+    wait_for(lambda: bool(_states(client, "broken")))
+    write_model_config(tmp_path, a | {"b": tmp_path / "b"})
+    wait_for(lambda: _states(client, "b") == [(1, AVAILABLE)])
+
+
+def test_a_model_that_returns_while_a_call_is_in_flight_holds_up_nothing(
+    tmp_path: Path, connect: Callable[..., Client]
+) -> None:
+    """A model that left with a call in flight and is named again comes back after it; others come at once."""
+    _two_models(tmp_path)
+    opened = tmp_path / "opened"
+    gate(tmp_path / "g" / "1", opened)
+    a, b, g = ({name: tmp_path / name} for name in "abg")
+    write_model_config(tmp_path, a | g)
+    client = connect(*_watched(tmp_path))
+    call = client.predict_future("g", {"x": floats(1)})
+    wait_for(opened.with_suffix(".entered").exists)
+    write_model_config(tmp_path, a)
+    wait_for(lambda: _states(client, "g") == [(1, UNLOADING)])
+    write_model_config(tmp_path, a | b | g)
+    wait_for(lambda: _states(client, "b") == [(1, AVAILABLE)])
+    assert _states(client, "g") == [(1, UNLOADING)]
+    opened.touch()
+    assert array(call.result().outputs["y"]).tolist() == [1]
+    wait_for(lambda: _states(client, "g") == [(1, AVAILABLE)])
 
 
 def test_labels_move_once_their_version_answers(tmp_path: Path, connect: Callable[..., Client]) -> None:
