@@ -115,10 +115,14 @@ async def _cut_off(client: AIOKafkaProducer) -> None:
 def _settle_the_rest(client: AIOKafkaProducer) -> None:
     # As aiokafka does with acks=0; without it a task of `stop` would wait for these batches for ever.
     held = client._message_accumulator  # noqa: SLF001  # aiokafka has no way to give batches up
-    queued, under_way = held._batches, held._pending_batches  # noqa: SLF001  # the same
-    under_way.update(batch for batches in queued.values() for batch in batches)
-    for batch in tuple(under_way):
+    queued = [batch for batches in held._batches.values() for batch in batches]  # noqa: SLF001  # the same
+    held._pending_batches.update(queued)  # noqa: SLF001  # the same
+    for batch in tuple(held._pending_batches):  # noqa: SLF001  # the same
         batch.done_noack()
+    for batch in queued:
+        # Failed batches tell this one too, and asyncio logs an error that nobody asked for.
+        if batch._drain_waiter.done():  # noqa: SLF001  # the same
+            batch._drain_waiter.exception()  # noqa: SLF001  # the same
 
 
 def _sender_task(client: AIOKafkaProducer) -> asyncio.Task[None] | None:

@@ -76,10 +76,13 @@ def headers_of(record: Any) -> dict[str, str]:
     return {name: value.decode("utf-8", "replace") for name, value in record.headers}
 
 
-async def take_account(kafka: KafkaSettings, topics: TopicSet, *, frames: bool = True) -> Account:
+async def take_account(
+    kafka: KafkaSettings, topics: TopicSet, *, frames: bool = True, committed: bool = False
+) -> Account:
     """Read the three topics whole; every event and dead letter is checked against its schema.
 
-    `frames=False`: only count the frames, where some of them cannot be read.
+    `frames=False`: only count the frames, where some of them cannot be read. `committed`: see events and
+    dead letters as a read_committed reader does.
     """
     account = Account()
     if frames:
@@ -89,12 +92,12 @@ async def take_account(kafka: KafkaSettings, topics: TopicSet, *, frames: bool =
         counts = await ends(kafka, topics.frames)
         account.frames = {(p, offset): None for p, end in counts.items() for offset in range(end)}
     highest: dict[tuple[str, int], int] = defaultdict(lambda: -1)
-    for record in await read_all(kafka, topics.events):
+    for record in await read_all(kafka, topics.events, committed=committed):
         body = check_event(record)
         assert body["source"]["topic"] == topics.frames
         assert body["source"]["partition"] == record.partition
         _enter(account, account.events, (record.partition, body["source"]["offset"]), body, highest)
-    for record in await read_all(kafka, topics.dlq):
+    for record in await read_all(kafka, topics.dlq, committed=committed):
         headers = check_letter(record)
         assert headers["dlq-topic"] == topics.frames
         place = int(headers["dlq-partition"]), int(headers["dlq-offset"])
@@ -114,6 +117,16 @@ async def settled(
 
         await wait_for(done, what=f"{count} outcomes", timeout_s=timeout_s)
     return await take_account(kafka, topics, frames=frames)
+
+
+async def all_committed(kafka: KafkaSettings, topics: TopicSet, *, timeout_s: float = 60.0) -> None:
+    """Wait until the group has committed every frame that lies on its topic now."""
+    async with watcher(kafka, topics.group) as watch:
+
+        async def done() -> bool:
+            return await watch.committed(topics.frames) == await watch.ends(topics.frames)
+
+        await wait_for(done, what="every frame is committed", timeout_s=timeout_s)
 
 
 def _enter(

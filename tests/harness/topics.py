@@ -59,13 +59,17 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicParti
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
-async def read_all(kafka: KafkaSettings, topic: str) -> list[Any]:
-    """Every record on a topic up to its end now, by partition, each partition in order."""
+async def read_all(kafka: KafkaSettings, topic: str, *, committed: bool = False) -> list[Any]:
+    """Every record on a topic up to its end now, by partition, each partition in order.
+
+    `committed`: as a reader sees it with isolation_level=read_committed.
+    """
     async with AIOKafkaConsumer(
         **kafka.client_options(),
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         max_partition_fetch_bytes=MOST_BYTES,
+        isolation_level="read_committed" if committed else "read_uncommitted",
     ) as consumer:
         partitions = await _partitions(consumer, topic)
         consumer.assign(partitions)

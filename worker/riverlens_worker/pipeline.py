@@ -62,7 +62,15 @@ class Pipeline:
         )
         self._endpoint = Endpoint(settings.server, settings.model)
         self._publisher = Publisher(
-            PublisherPorts(self._results, self._source.settle, self._source.may_publish), settings, metrics
+            PublisherPorts(
+                self._results,
+                self._source.settle,
+                self._source.may_publish,
+                self._source.is_member,
+                self._source.committed,
+            ),
+            settings,
+            metrics,
         )
         self._not_ready = "starting"
         self._running = False
@@ -163,7 +171,7 @@ class Pipeline:
             group.create_task(self._publisher.start())
             found = group.create_task(discover(self._endpoint, self._settings, self._waiting))
         # Not beside it: a join that is cancelled because the model is refused leaves connections open.
-        await self._source.start()
+        await self._source.start(self._publisher)
         return found.result()
 
     def _assemble(self, model: ServedModel) -> _Stages:

@@ -16,6 +16,7 @@ from riverlens.settings import Settings, complaints
 from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
 from riverlens.topic_spec import TopicName
 from riverlens_worker.reference_uri import AllowList
+from riverlens_worker.servers import parse_servers
 
 _MARGIN_MS = 2_000
 
@@ -41,8 +42,19 @@ class WorkerSettings(Settings):
     group_id: str = Field(default="riverlens", min_length=1)
     """Consumer group; workers of one group share the partitions."""
 
-    server: str = Field(default="127.0.0.1:8500", pattern=r"^\S+:\d+$")
-    """The model server's gRPC address, host:port."""
+    server: str = "127.0.0.1:8500"
+    """The model servers' gRPC addresses: host:port, several separated by commas, or dns:///name:port for
+    every address of a name."""
+    server_tls: bool = False
+    """Speak TLS with the model servers."""
+    server_ca_file: str | None = None
+    """PEM file with the authority that signed the model servers' certificates; unset: the system's."""
+    server_cert_file: str | None = None
+    """PEM file with our certificate, where the model servers ask for one."""
+    server_key_file: str | None = None
+    """PEM file with its key."""
+    server_name: str | None = None
+    """Name in the model servers' certificates; unset: that of their addresses."""
     model: str = Field(default="street", min_length=1)
     """Name of the model on the server."""
     signature: str | None = None
@@ -80,7 +92,7 @@ class WorkerSettings(Settings):
     max_batch_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Bytes in one Predict call, at most."""
     max_in_flight_calls: int = Field(default=2, ge=1, le=64)
-    """Predict calls under way at once."""
+    """Predict calls under way at once, at each model server."""
     predict_timeout_ms: int = Field(default=60_000, ge=100)
     """Deadline of one Predict call."""
     room_frames: int = Field(default=256, ge=1)
@@ -161,6 +173,12 @@ class WorkerSettings(Settings):
         AllowList(prefixes)
         return prefixes
 
+    @field_validator("server")
+    @classmethod
+    def _is_servers(cls, text: str) -> str:
+        parse_servers(text)
+        return text
+
     @field_validator("input_range")
     @classmethod
     def _is_range(cls, text: str | None) -> str | None:
@@ -175,13 +193,18 @@ class WorkerSettings(Settings):
             parse_channels(text, divisors=info.field_name == "input_std")
         return text
 
+    def _wrong_tls(self) -> list[str]:
+        names = ("server_ca_file", "server_cert_file", "server_key_file", "server_name")
+        given = [name for name in names if getattr(self, name) is not None]
+        if given and not self.server_tls:
+            return [f"{given[0]} has no effect without server_tls; set server_tls=true"]
+        if (self.server_cert_file is None) != (self.server_key_file is None):
+            return ["server_cert_file and server_key_file belong together: set both or neither"]
+        return []
+
     def contradictions(self) -> list[str]:
-        """Times that would make a rebalance lose work, topics that would feed themselves, a wrong address."""
-        wrong = []
-        if self.server.startswith(("http://", "https://")):
-            wrong.append(
-                f"server ({self.server}) is a gRPC address, host:port without http://; often port 8500"
-            )
+        """Times that would make a rebalance lose work, topics that would feed themselves, half a certificate."""
+        wrong = self._wrong_tls()
         if self.drain_timeout_ms > self.rebalance_timeout_ms - _MARGIN_MS:
             wrong.append(
                 f"drain_timeout_ms ({self.drain_timeout_ms}) must be at most "

@@ -1,8 +1,7 @@
 """Publishes events and dead letters in each partition's order, and settles what Kafka acknowledged. Shell.
 
-Owns the order buffer, the delivery futures and the producer. A producer whose delivery failed once is
-ruined (its sequence numbers no longer fit), so it is replaced and what was not acknowledged is sent
-again, in order: a repeat has the same event id.
+Owns the order buffer, the delivery futures, the producers and transactions. How records are delivered is
+one of two: `sender` (at least once) or `transactions` (exactly once).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from riverlens.errors import UnreachableError
@@ -20,8 +19,11 @@ from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
+from riverlens_worker.publisher.delivery import Delivery
 from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, event_record
+from riverlens_worker.publisher.producer import topics_of
 from riverlens_worker.publisher.sender import Sender
+from riverlens_worker.publisher.transactions import GroupPorts, Transactions
 from riverlens_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,17 @@ Result = Prediction | Rejected
 
 @dataclass(frozen=True, slots=True)
 class PublisherPorts:
-    """Where results come from, where outcomes go, and who says whether publishing is allowed."""
+    """Where results come from, where outcomes go, and who says whether publishing is allowed.
+
+    Attributes:
+        is_member, committed: what exactly-once delivery asks the consumer group; see `GroupPorts`.
+    """
 
     results: Channel[Result]
     settle: Callable[[Settled], None]
     may_publish: Callable[[], Awaitable[None]]
+    is_member: Callable[[], Awaitable[bool]]
+    committed: Callable[[int], Awaitable[int | None]]
 
 
 class Publisher:
@@ -50,18 +58,26 @@ class Publisher:
         self._topics = Topics(settings.events_topic, settings.dlq_topic, settings.model, "")
         self._order: dict[PartitionLease, Resequencer[Result]] = {}
         self._cut: set[PartitionLease] = set()
-        self._sender = Sender(settings, self._acknowledged, metrics)
+        self._delivery: Delivery = (
+            Transactions(
+                settings, self._acknowledged, ports.settle, GroupPorts(ports.is_member, ports.committed)
+            )
+            if settings.exactly_once
+            else Sender(settings, self._acknowledged, ports.settle)
+        )
 
     async def start(self) -> None:
-        """Connect the producer and see that the topics are there.
+        """Connect, and see that the topics are there.
 
         Raises:
             UnreachableError: Kafka does not answer, or a topic is missing.
         """
-        await connect(self._settings.kafka, self._sender.start())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(connect(self._settings.kafka, self._delivery.start()))
+            found = group.create_task(topics_of(self._settings.kafka))
         for name in ("frames_topic", "events_topic", "dlq_topic"):
             topic = getattr(self._settings, name)
-            if not await self._sender.has_topic(topic):
+            if topic not in found.result():
                 raise UnreachableError(
                     f"Kafka at {self._settings.kafka.bootstrap_servers} has no topic {topic!r} ({name}); "
                     "create it: riverlens topics"
@@ -74,7 +90,7 @@ class Publisher:
     async def run(self) -> None:
         """Publish until the input ends, then wait until all is acknowledged."""
         async with asyncio.TaskGroup() as group:
-            keeper = group.create_task(self._sender.keep_alive())
+            keeper = group.create_task(self._delivery.run())
             try:
                 while True:
                     results = await self._ports.results.receive_many(_CHUNK)
@@ -83,12 +99,20 @@ class Publisher:
                         await self._restore_order(result)
             except EndOfStream:
                 pass
-            await self._sender.flush()
+            await self._delivery.flush()
             keeper.cancel()
 
     async def close(self, timeout_s: float) -> None:
-        """Stop the producer; what is not acknowledged by then is read again from Kafka."""
-        await self._sender.stop(timeout_s)
+        """Disconnect; what is not acknowledged by then is read again from Kafka."""
+        await self._delivery.stop(timeout_s)
+
+    async def take_over(self, partitions: Iterable[int]) -> None:
+        """These partitions become ours; raises aiokafka's own errors."""
+        await self._delivery.take_over(partitions)
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """These partitions' leases are fenced."""
+        self._delivery.release(partitions)
 
     async def _restore_order(self, result: Result) -> None:
         source = result.source.source if isinstance(result, Prediction) else result.source
@@ -109,11 +133,11 @@ class Publisher:
             self._ports.settle(Settled(source, Outcome.FENCED))
         elif isinstance(result, Prediction):
             self._observe_stages(result)
-            await self._sender.send(event_record(result, self._topics, now_ms))
+            await self._delivery.deliver(event_record(result, self._topics, now_ms))
         elif result.outcome is Outcome.DEAD_LETTERED:
-            await self._sender.send(dead_letter_record(result, self._topics, now_ms))
+            await self._delivery.deliver(dead_letter_record(result, self._topics, now_ms))
         else:
-            self._ports.settle(Settled(source, result.outcome, result.reason))
+            self._delivery.pass_over(Settled(source, result.outcome, result.reason))
 
     def _observe_stages(self, prediction: Prediction) -> None:
         """The stages that the event's `timing_ms` tells; predict and publish are timed where they happen."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_headers
 from riverlens.event import Event, Model
-from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled
+from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
 
 _MOST_KEY_BYTES = 1024
 
@@ -22,6 +22,7 @@ class Outgoing:
         partition: the frame's partition number; used where the topic has one of that number.
         answered_s: when the answer was there (monotonic), for the publish stage; None for dead letters.
         captured_at_ms: for the frame's latency.
+        made_at_ms: the wall clock when it was made.
     """
 
     topic: str
@@ -31,6 +32,7 @@ class Outgoing:
     headers: Headers
     settled: Settled
     captured_at_ms: int
+    made_at_ms: int
     answered_s: float | None = None
 
     @property
@@ -114,6 +116,7 @@ def event_record(prediction: Prediction, topics: Topics, now_ms: int) -> Outgoin
         headers=event.headers(),
         settled=Settled(source, Outcome.PUBLISHED),
         captured_at_ms=frame.captured_at_ms,
+        made_at_ms=now_ms,
         answered_s=prediction.answered_s,
     )
 
@@ -139,14 +142,20 @@ def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgo
         headers=headers,
         settled=Settled(source, Outcome.DEAD_LETTERED, reason.value),
         captured_at_ms=source.frame.captured_at_ms,
+        made_at_ms=now_ms,
     )
 
 
-def refused_event(outgoing: Outgoing, topics: Topics, reason: Reason, detail: str, now_ms: int) -> Outgoing:
-    """The dead letter that takes the place of an event which the broker refuses for good."""
-    source: LeasedFrame = outgoing.settled.source
-    rejected = Rejected(source, Outcome.DEAD_LETTERED, reason.value, detail)
-    return dead_letter_record(rejected, topics, now_ms)
+def instead(outgoing: Outgoing, dlq: str, error: BaseException, *, too_large: bool) -> Outgoing | None:
+    """What takes the place of a record that Kafka refuses for good; None where nothing is left to try.
+
+    An event gives way to its dead letter, a dead letter to a smaller one.
+    """
+    if not outgoing.is_event:
+        return smaller(outgoing)
+    reason = Reason.EVENT_TOO_LARGE if too_large else Reason.EVENT_REJECTED
+    rejected = Rejected(outgoing.settled.source, Outcome.DEAD_LETTERED, reason.value, repr(error))
+    return dead_letter_record(rejected, Topics(outgoing.topic, dlq, "", ""), outgoing.made_at_ms)
 
 
 def smaller(outgoing: Outgoing) -> Outgoing | None:

@@ -1,8 +1,7 @@
-"""One idempotent producer, replaced when it is ruined.
+"""At least once: one idempotent producer, replaced when it is ruined.
 
-aiokafka 0.14: after any rejected record an idempotent producer fails every later one with
-OutOfOrderSequenceNumber; a batch that expired leaves a hole in the sequence likewise. Rejections hit all
-records of a Kafka batch, so after one the unacknowledged are sent one by one to find the guilty.
+A rejection hits all records of a Kafka batch, so after one the unacknowledged are sent one by one to find
+the guilty. What is sent again has the same event id.
 """
 
 from __future__ import annotations
@@ -10,49 +9,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    InvalidTimestampError,
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    RecordTooLargeError,
-    TopicAuthorizationFailedError,
-    UnsupportedForMessageFormatError,
-)
+from aiokafka.errors import KafkaError
 
-from riverlens.dead_letter import Reason
+from riverlens.kafka_producer import TOO_LARGE, Verdict, end_client, judge, silence
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.channel import Signal
 from riverlens_worker.errors import PublishError
-from riverlens_worker.metrics import Metrics
-from riverlens_worker.publisher.outbox import Outbox, Outgoing, Topics, refused_event, smaller
+from riverlens_worker.messages import Settled
+from riverlens_worker.publisher.outbox import Outbox, Outgoing, instead
+from riverlens_worker.publisher.producer import forbidden, producer_options
 from riverlens_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError, RecordTooLargeError)
-_REFUSED = (*_TOO_LARGE, InvalidTimestampError, UnsupportedForMessageFormatError)
-_FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError, InvalidTopicError)
-_OVERHEAD_BYTES = 1024 * 1024
-_STOP_S = 5.0
+_GRACE_S = 5.0
 
 
 class Sender:
     """Sends records in order; calls `acknowledged` once for each that Kafka holds for good."""
 
     def __init__(
-        self, settings: WorkerSettings, acknowledged: Callable[[Outgoing], None], metrics: Metrics
+        self,
+        settings: WorkerSettings,
+        acknowledged: Callable[[Outgoing], None],
+        settle: Callable[[Settled], None],
     ) -> None:
         self._settings = settings
         self._acknowledged = acknowledged
-        self._metrics = metrics
+        self._settle = settle
         self._outbox = Outbox()
         self._producer: Any = None
         self._generation = 0
@@ -64,13 +52,7 @@ class Sender:
 
     async def start(self) -> None:
         """Connect; raises aiokafka's own errors."""
-        producer = AIOKafkaProducer(
-            **self._settings.kafka.client_options(),
-            acks="all",
-            enable_idempotence=True,
-            max_batch_size=1024 * 1024,
-            max_request_size=self._settings.max_frame_bytes + _OVERHEAD_BYTES,
-        )
+        producer = AIOKafkaProducer(**producer_options(self._settings))
         try:
             await producer.start()
         except BaseException:
@@ -80,11 +62,7 @@ class Sender:
         self._generation += 1
         self._failure = None
 
-    async def has_topic(self, topic: str) -> bool:
-        """Whether the topic exists."""
-        return topic in (await self._producer.client.fetch_all_metadata()).topics()
-
-    async def send(self, outgoing: Outgoing) -> None:
+    async def deliver(self, outgoing: Outgoing) -> None:
         """Hand one record to the producer; waits while it is being replaced, or its buffer is full."""
         async with self._order:
             if outgoing.settled.source.lease.fenced:
@@ -96,11 +74,21 @@ class Sender:
             if self._failure is None:
                 await self._send(number, outgoing)
 
+    def pass_over(self, settled: Settled) -> None:
+        """Settled at once: its offset is committed only when those before it are settled too."""
+        self._settle(settled)
+
+    async def take_over(self, partitions: Iterable[int]) -> None:
+        """Nothing to do: the group alone says whose a partition is."""
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """Nothing to do."""
+
     async def flush(self) -> None:
         """Wait until everything sent is acknowledged."""
         await self._changed.until(lambda: len(self._outbox) == 0)
 
-    async def keep_alive(self) -> None:
+    async def run(self) -> None:
         """Replace the producer whenever a delivery failed, until cancelled.
 
         Raises:
@@ -108,12 +96,8 @@ class Sender:
         """
         while True:
             await self._changed.until(lambda: self._failure is not None)
-            if isinstance(self._failure, _FORBIDDEN):
-                raise PublishError(
-                    f"Kafka does not let us write to {self._settings.events_topic!r} and "
-                    f"{self._settings.dlq_topic!r} ({self._failure!r}); "
-                    "see events_topic, dlq_topic and this user's rights"
-                )
+            if judge(self._failure) is Verdict.REFUSED:
+                raise PublishError(forbidden(self._settings, self._failure))
             self._failures += 1
             if self._failures > 1:
                 # A producer that connects and then fails again and again must not be made in a tight loop.
@@ -125,7 +109,7 @@ class Sender:
     async def stop(self, timeout_s: float) -> None:
         """Stop the producer within the time: with the broker away aiokafka's own stop takes 75 s."""
         if self._producer is not None:
-            await _stop(self._producer, timeout_s)
+            await end_client(self._producer, grace_s=timeout_s)
 
     async def _send(self, number: int, outgoing: Outgoing) -> asyncio.Future[Any] | None:
         """Returns the delivery's future; None where the record could not even be handed over."""
@@ -138,7 +122,7 @@ class Sender:
                 headers=list(outgoing.headers),
                 partition=await self._partition(outgoing),
             )
-        except _TOO_LARGE as error:
+        except TOO_LARGE as error:
             await self._set_aside(number, outgoing, error)
             return None
         except Exception as error:  # noqa: BLE001  # a ruined producer raises KafkaError and worse
@@ -162,6 +146,8 @@ class Sender:
         if error is not None:
             self._fail(error)
             return
+        if done.result() is None:
+            return  # given up when the producer ended: nobody knows, so it is sent again
         self._failures = 0
         outgoing = self._outbox.acknowledge(number)
         if outgoing is not None:
@@ -172,16 +158,16 @@ class Sender:
     def _fail(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
-            _halt(self._producer)
+            silence(self._producer)
             self._changed.fire()
 
     async def _replace(self) -> None:
         """A new producer, then all that is unacknowledged again, in order."""
         failure, attempt = self._failure, 0
         logger.warning("publishing failed and is tried again with a new producer: %r", failure)
-        await _discard(self._producer, failure)
+        await end_client(self._producer, grace_s=_GRACE_S)
         self._drop_fenced()
-        one_by_one = isinstance(failure, _REFUSED)
+        one_by_one = judge(failure) is Verdict.REJECTED
         while True:
             attempt += 1
             try:
@@ -196,7 +182,7 @@ class Sender:
         self._drop_fenced()
         for number, outgoing in self._outbox.waiting():
             if self._failure is not None:
-                return  # ruined again: keep_alive begins anew
+                return  # ruined again: `run` begins anew
             future = await self._send(number, outgoing)
             if one_by_one and future is not None:
                 await self._await_verdict(number, outgoing, future)
@@ -213,57 +199,17 @@ class Sender:
     async def _await_verdict(self, number: int, outgoing: Outgoing, future: asyncio.Future[Any]) -> None:
         try:
             await future
-        except _REFUSED as error:
-            await self._set_aside(number, outgoing, error)
-            self._fail(error)
         except KafkaError as error:
+            if judge(error) is Verdict.REJECTED:
+                await self._set_aside(number, outgoing, error)
             self._fail(error)
 
     async def _set_aside(self, number: int, outgoing: Outgoing, error: BaseException) -> None:
         """A record that Kafka refuses alone: the event becomes a dead letter, that one loses its value."""
-        if outgoing.is_event:
-            too_large = isinstance(error, _TOO_LARGE)
-            reason = Reason.EVENT_TOO_LARGE if too_large else Reason.EVENT_REJECTED
-            topics = Topics(self._settings.events_topic, self._settings.dlq_topic, self._settings.model, "")
-            now_ms = time.time_ns() // 1_000_000
-            letter = refused_event(outgoing, topics, reason, repr(error), now_ms)
-        else:
-            less = smaller(outgoing)
-            if less is None:
-                self._fail(error)
-                return
-            letter = less
+        letter = instead(outgoing, self._settings.dlq_topic, error, too_large=isinstance(error, TOO_LARGE))
+        if letter is None:
+            self._fail(error)
+            return
         self._outbox.replace(number, letter)
         if self._failure is None:
             await self._send(number, letter)
-
-
-def _halt(producer: Any) -> None:
-    """Let a ruined producer send nothing more: what waits in it must not overtake the record that failed.
-
-    Its stop() would first flush, and where the broker has seen nothing of this producer in a partition yet,
-    it takes any sequence number. Only the sender's own task can be told; what is on the wire is awaited.
-    """
-    producer._sender.sender_task.cancel()  # noqa: SLF001  # no public way to stop without a flush
-
-
-async def _discard(producer: Any, failure: BaseException | None) -> None:
-    """Close a halted producer: what is on the wire may still be acknowledged, the rest fails here."""
-    await asyncio.wait([producer._sender.sender_task], timeout=_STOP_S)  # noqa: SLF001  # as above
-    producer._message_accumulator.fail_all(failure)  # noqa: SLF001  # else stop() leaves a task that waits for ever
-    await _stop(producer, _STOP_S)
-
-
-async def _stop(producer: Any, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await producer.stop()
-    except TimeoutError:
-        logger.warning("the producer did not stop within %.0f s and is left behind", timeout_s)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        logger.warning("stopping the producer failed")
-    except Exception as error:  # noqa: BLE001  # a ruined producer may raise anything; it is given up
-        logger.warning("stopping the producer failed: %r", error)

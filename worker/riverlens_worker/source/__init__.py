@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from riverlens.kafka import connect
 from riverlens_worker.admission import Admitted
@@ -21,10 +21,11 @@ from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.group import Group
 from riverlens_worker.source.lag import LagWatch
 from riverlens_worker.source.membership import Membership
 from riverlens_worker.source.poller import Poller
-from riverlens_worker.source.state import SourceState
+from riverlens_worker.source.state import Handover, SourceState
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Source:
             settings=settings,
             metrics=metrics,
             consumer=consumer,
+            group=Group(consumer, settings.group_id),
             leases=LeaseTable(settings.frames_topic, Room(settings.room_frames, settings.room_bytes)),
             guard=StallGuard(
                 session_timeout_s=settings.session_timeout_ms / 1000,
@@ -60,13 +62,14 @@ class Source:
         self._poller = Poller(self._state)
         self._lag = LagWatch(self._state)
 
-    async def start(self) -> None:
-        """Join the group.
+    async def start(self, handover: Handover | None = None) -> None:
+        """Join the group; `handover` is told of partitions that come and go.
 
         Raises:
             UnreachableError: Kafka does not answer or refuses us.
         """
         consumer = self._state.consumer
+        self._state.handover = handover
         consumer.subscribe(
             [self._state.settings.frames_topic], listener=Membership(self._state, self._committer)
         )
@@ -98,8 +101,7 @@ class Source:
         """Last commit, then leave the group, within `deadline`. What is not settled is read again."""
         state = self._state
         await self._committer.commit_within(deadline, "the stop")
-        for lease in state.leases:
-            state.leases.fence(lease)
+        state.fence(state.leases)
         try:
             async with asyncio.timeout(max(1.0, deadline.remaining_s(state.now_s()))):
                 await state.consumer.stop()
@@ -140,8 +142,27 @@ class Source:
 
     async def may_publish(self) -> None:
         """Return once it is certain that the open leases are ours; at once in ordinary times."""
-        if self._state.guard.suspect(self._state.now_s()):
+        state = self._state
+        # In exactly-once mode Kafka itself refuses what comes from an owner of old.
+        if not state.settings.exactly_once and state.guard.suspect(state.now_s()):
             await self._committer.prove_membership()
+
+    async def is_member(self) -> bool:
+        """Whether the group still counts this worker in; where not, its leases are fenced.
+
+        Raises:
+            KafkaError: the group does not answer, or not now.
+        """
+        return await self._committer.is_member()
+
+    async def committed(self, partition: int) -> int | None:
+        """The partition's committed offset, as the group knows it.
+
+        Raises:
+            KafkaError: the group refuses.
+        """
+        tp = TopicPartition(self._state.settings.frames_topic, partition)
+        return (await self._state.group.committed([tp]))[tp]
 
     async def _tick(self) -> None:
         state = self._state

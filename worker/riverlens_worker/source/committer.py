@@ -38,7 +38,8 @@ class Committer:
             await self.commit()
         except CommitFailedError:
             logger.warning("a commit was refused: the partitions moved on")
-            self._fence_all()
+            state = self._state
+            state.fence(state.leases)
         except IllegalStateError:
             pass  # a rebalance is under way; the revoke commits
         except KafkaError as error:
@@ -52,6 +53,8 @@ class Committer:
             CommitFailedError: the group has moved on without this worker.
             KafkaError: Kafka did not take it; nothing is lost, frames are read again.
         """
+        if self._state.settings.exactly_once:
+            return  # the transactions commit; a commit beside them could take one of theirs back
         async with self._lock:
             # Decided and sent without an await between: no revoke can slip in.
             fresh = self._state.leases.to_commit()
@@ -79,35 +82,41 @@ class Committer:
         async with self._lock:
             if not state.guard.suspect(state.now_s()):
                 return
-            offsets = {
-                lease: offset for lease in state.leases if (offset := self._standing(lease)) is not None
-            }
             try:
-                if offsets:
-                    await self._send(offsets)
-                    for lease, offset in offsets.items():
-                        lease.committed = offset
+                await (self.is_member() if state.settings.exactly_once else self._commit_standing())
             except (CommitFailedError, IllegalStateError):
                 logger.warning("the process stood still and its partitions moved on: its frames are fenced")
-                self._fence_all()
+                state.fence(state.leases)
             except KafkaError as error:
                 # Not the group's word: without one neither publishing nor going on reading is safe.
-                self._fence_all()
+                state.fence(state.leases)
                 group = state.settings.group_id
                 state.fail(UnreachableError(f"Kafka takes no commits of the group {group!r}: {error!r}"))
             state.guard.prove(state.now_s())
+
+    async def is_member(self) -> bool:
+        """Whether the group still counts us in; where not, every lease is fenced.
+
+        Raises:
+            KafkaError: the group does not answer, or not now.
+        """
+        if await self._state.group.is_member():
+            return True
+        logger.warning("the group went on without this worker: its frames are fenced")
+        self._state.fence(self._state.leases)
+        return False
+
+    async def _commit_standing(self) -> None:
+        offsets = {
+            lease: offset for lease in self._state.leases if (offset := self._standing(lease)) is not None
+        }
+        if offsets:
+            await self._send(offsets)
+            for lease, offset in offsets.items():
+                lease.committed = offset
 
     @staticmethod
     def _standing(lease: PartitionLease) -> int | None:
         """The lease's offset as it stands; None where nothing was read and nothing committed."""
         offset = lease.ledger.committable()
         return lease.committed if offset is None else offset
-
-    def _fence_all(self) -> None:
-        state = self._state
-        for lease in state.leases:
-            state.give_up(lease)
-            state.leases.fence(lease)
-            state.metrics.forget_partition(lease.partition)
-        state.metrics.partitions.set(len(state.leases))
-        state.changed.fire()

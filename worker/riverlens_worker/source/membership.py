@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterable
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 from riverlens.errors import UnreachableError
-from riverlens_worker.backoff import Deadline
+from riverlens_worker.backoff import Backoff, Deadline
 from riverlens_worker.offsets import LeaseState, PartitionLease
 from riverlens_worker.source.committer import Committer
 from riverlens_worker.source.state import SourceState
 
 logger = logging.getLogger(__name__)
+
+_REFUSED = (
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+_TOLD_EVERY = 10
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -28,6 +42,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
     def __init__(self, state: SourceState, committer: Committer) -> None:
         self._state = state
         self._committer = committer
+        self._backoff = Backoff()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Open a lease for each partition at its committed offset."""
@@ -54,11 +69,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         consumer = state.consumer
         # Paused before the first await, so that nothing is handed out before its lease is open.
         consumer.pause(*partitions)
-        committed = await asyncio.gather(*(consumer.committed(tp) for tp in partitions))
-        beginnings = await self._beginnings(
-            [tp for tp, offset in zip(partitions, committed, strict=True) if offset is None]
-        )
-        for tp, offset in zip(partitions, committed, strict=True):
+        committed = await self._take_over(partitions)
+        if state.ended:
+            return
+        beginnings = await self._beginnings([tp for tp in partitions if committed[tp] is None])
+        for tp in partitions:
+            offset = committed[tp]
             start = beginnings[tp] if offset is None else offset
             consumer.seek(tp, start)
             state.leases.assign(tp.partition, start)
@@ -67,6 +83,24 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         state.metrics.rebalances("assigned").inc(len(partitions))
         logger.info("partitions assigned: %s", [tp.partition for tp in partitions] or "none")
         state.changed.fire()
+
+    async def _take_over(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """The committed offsets, read once nobody else can move them: tried until Kafka answers."""
+        state = self._state
+        attempt = 0
+        while not state.ended:
+            try:
+                if state.handover is not None:
+                    await state.handover.take_over([tp.partition for tp in partitions])
+                return await state.group.committed(partitions)
+            except (KafkaError, OSError, TimeoutError) as error:
+                if isinstance(error, _REFUSED):
+                    raise
+                if attempt % _TOLD_EVERY == 0:
+                    logger.warning("the partitions cannot be taken over yet: %r", error)
+            attempt += 1
+            await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311  # jitter
+        return dict.fromkeys(partitions)
 
     async def _beginnings(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         """Where partitions begin that have no committed offset; asked until Kafka answers.
@@ -95,12 +129,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             await self._drained(leases, deadline)
             await self._committer.commit_within(deadline, "a rebalance")
         finally:
-            for lease in leases:
-                state.leases.fence(lease)
-                state.metrics.forget_partition(lease.partition)
-            state.metrics.partitions.set(len(state.leases))
+            state.fence(leases)
             state.metrics.rebalances("revoked").inc(len(leases))
-            state.changed.fire()
 
     async def _drained(self, leases: list[PartitionLease], deadline: Deadline) -> None:
         state = self._state

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
@@ -15,6 +16,21 @@ from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import PartitionLease, StallGuard
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source.group import Group
+
+
+class Handover(Protocol):
+    """Whoever publishes a partition's events and must know when the partition comes and goes."""
+
+    async def take_over(self, partitions: Iterable[int]) -> None:
+        """The partitions are ours now; on return nothing of an earlier owner can be published any more.
+
+        Raises:
+            KafkaError: Kafka does not answer, or refuses.
+        """
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """The partitions' leases are fenced."""
 
 
 @dataclass(slots=True)
@@ -31,6 +47,8 @@ class SourceState:
     consumer: Any
     leases: LeaseTable
     guard: StallGuard
+    group: Group
+    handover: Handover | None = None
     admission: Admission = field(default_factory=Admission)
     changed: Signal = field(default_factory=Signal)
     ended: bool = False
@@ -62,6 +80,18 @@ class SourceState:
             source = item.source if isinstance(item, Rejected) else item
             self.settle(Settled(source, Outcome.FENCED))
         # Whoever holds further frames of it looks at its state.
+        self.changed.fire()
+
+    def fence(self, leases: Iterable[PartitionLease]) -> None:
+        """End leases: from here on nothing of them is published or committed."""
+        gone = list(leases)
+        for lease in gone:
+            self.give_up(lease)
+            self.leases.fence(lease)
+            self.metrics.forget_partition(lease.partition)
+        if self.handover is not None:
+            self.handover.release([lease.partition for lease in gone])
+        self.metrics.partitions.set(len(self.leases))
         self.changed.fire()
 
     def fail(self, error: BaseException) -> None:
