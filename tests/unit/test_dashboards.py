@@ -21,6 +21,11 @@ NOT_SHOWN = {
     "riverlens_frames_reencoded": "has no series until a model that takes encoded images needs it",
     "riverlens_reference_seconds": "of use only where frames are references, which few streams are",
     "riverlens_reference_retries": "as above",
+    "riverlens_endpoint_up": "of use only with several model servers",
+    "riverlens_endpoint_calls_in_flight": "as above",
+    "riverlens_endpoint_frames": "as above",
+    "riverlens_endpoint_ejections": "as above",
+    "riverlens_batch_limit_rows": "the limit that is shown is the setting; this tells why batches are small",
 }
 QUERIES = [query for dashboard in DASHBOARDS for query in queries(dashboard)]
 

@@ -62,6 +62,7 @@ class Metrics:
         self._declare_batches(registry)
         self._declare_backlog(registry)
         self._declare_group(registry)
+        self._declare_endpoints(registry)
         self._open_known_series()
 
     def _open_known_series(self) -> None:
@@ -196,6 +197,48 @@ class Metrics:
         )
         self.rebalances = cache(self._rebalances.labels)
         self.reencoded = cache(self._reencoded.labels)
+
+    def _declare_endpoints(self, registry: CollectorRegistry) -> None:
+        """The model servers, each by its address."""
+        self._endpoint_up = Gauge(
+            "riverlens_endpoint_up",
+            "1 where a model server is asked, 0 where it is left out until it says AVAILABLE",
+            ["endpoint"],
+            registry=registry,
+        )
+        self._endpoint_calls = Gauge(
+            "riverlens_endpoint_calls_in_flight", "Predict calls under way", ["endpoint"], registry=registry
+        )
+        self._endpoint_frames = Counter(
+            "riverlens_endpoint_frames", "Frames answered, by model server", ["endpoint"], registry=registry
+        )
+        self._endpoint_ejections = Counter(
+            "riverlens_endpoint_ejections",
+            "Times a model server was left out: away, hanging or without the model",
+            ["endpoint"],
+            registry=registry,
+        )
+        self.endpoint_up = cache(self._endpoint_up.labels)
+        self.endpoint_calls = cache(self._endpoint_calls.labels)
+        self.endpoint_frames = cache(self._endpoint_frames.labels)
+        self.endpoint_ejections = cache(self._endpoint_ejections.labels)
+        self.batch_limit = Gauge(
+            "riverlens_batch_limit_rows",
+            "Most frames in one Predict call now: setting, server's limit, memory, poison",
+            registry=registry,
+        )
+
+    def forget_endpoint(self, endpoint: str) -> None:
+        """Drop the series of a model server whose address is gone."""
+        for metric, children in (
+            (self._endpoint_up, self.endpoint_up),
+            (self._endpoint_calls, self.endpoint_calls),
+            (self._endpoint_frames, self.endpoint_frames),
+            (self._endpoint_ejections, self.endpoint_ejections),
+        ):
+            children.cache_clear()
+            if (endpoint,) in metric._metrics:  # noqa: SLF001  # remove() raises for a missing child
+                metric.remove(endpoint)
 
     def camera_frames(self, camera: str) -> Counter:
         """One child for each of the first 200 cameras, one for all others."""

@@ -203,7 +203,7 @@ class WorkerSettings(Settings):
         return []
 
     def contradictions(self) -> list[str]:
-        """Times that would make a rebalance lose work, topics that would feed themselves, half a certificate."""
+        """Times that make a rebalance lose work, topics that would feed themselves, half a certificate."""
         wrong = self._wrong_tls()
         if self.drain_timeout_ms > self.rebalance_timeout_ms - _MARGIN_MS:
             wrong.append(

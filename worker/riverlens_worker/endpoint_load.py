@@ -1,0 +1,145 @@
+"""What one model server has under way, what its calls cost, and how many of them it bears. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from riverlens_worker.backoff import Backoff
+from riverlens_worker.device import ServiceTimeFit
+
+STALE_S = 5.0
+"""A cost that no answer has proved for so long counts as unknown: a slow server may have recovered."""
+MAX_TIMEOUTS = 2
+"""Calls in a row that run into their deadline before a server counts as gone."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One Predict call under way."""
+
+    rows: int
+    started_s: float
+    timed: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class EndpointLoad:
+    """One server's calls, cost and limits. Times are monotonic seconds, given by the caller.
+
+    Attributes:
+        most_calls: calls under way at once, at most.
+        fit: what its device costs.
+        calls: those under way, oldest first.
+        calls_limit: how many it bears now: halved at every overload, growing back by one a full round.
+        passed_s: when it last answered a call; minus infinity before.
+        alone: one call has it to itself.
+    """
+
+    most_calls: int
+    fit: ServiceTimeFit = field(default_factory=ServiceTimeFit)
+    calls: list[Call] = field(default_factory=list)
+    calls_limit: float = 0.0
+    passed_s: float = float("-inf")
+    alone: bool = False
+    started_s: float = float("-inf")
+    _overloads: int = 0
+    _timeouts: int = 0
+    _paused_until_s: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self.calls_limit = float(self.most_calls)
+
+    @property
+    def rows(self) -> int:
+        """Rows under way."""
+        return sum(call.rows for call in self.calls)
+
+    def has_room(self, now_s: float) -> bool:
+        """Whether one more call may start."""
+        return not self.alone and len(self.calls) < max(1, int(self.calls_limit)) and now_s >= self.resumes_s
+
+    @property
+    def resumes_s(self) -> float:
+        """When its pause after an overload ends."""
+        return self._paused_until_s
+
+    def start(self, rows: int, now_s: float, *, timed: bool = True) -> Call:
+        """A call starts; one that is not `timed` tells nothing of the device's cost."""
+        call = Call(rows, now_s, timed)
+        self.calls.append(call)
+        self.started_s = now_s
+        return call
+
+    def end(self, call: Call) -> None:
+        """A call is over, however it ended."""
+        self.calls.remove(call)
+
+    def passed(self, call: Call, now_s: float) -> None:
+        """A call was answered."""
+        if call.timed:
+            # With calls overlapping, the device began this one when it had answered the one before.
+            self.fit.add(call.rows, now_s - max(call.started_s, self.passed_s))
+        self.passed_s = now_s
+        self._overloads = self._timeouts = 0
+        self.calls_limit = min(float(self.most_calls), self.calls_limit + 1 / max(1.0, self.calls_limit))
+
+    def overloaded(self, call: Call, now_s: float, backoff: Backoff, chance: float) -> float:
+        """A call was refused as one too many; returns the seconds it is given.
+
+        Calls that were under way together are one overload: only the first of them counts.
+        """
+        if call.started_s >= self._paused_until_s:
+            self._overloads += 1
+            self.calls_limit = max(1.0, self.calls_limit / 2)
+            self._paused_until_s = now_s + backoff.delay_s(self._overloads, chance)
+        return max(0.0, self._paused_until_s - now_s)
+
+    def timed_out(self) -> bool:
+        """A call ran into its deadline: fewer at once; whether the server counts as gone."""
+        self._timeouts += 1
+        self.calls_limit = max(1.0, self.calls_limit / 2)
+        return self._timeouts >= MAX_TIMEOUTS
+
+    def gone(self) -> None:
+        """It is asked no more until it says that it is back: it then starts afresh."""
+        self._timeouts = self._overloads = 0
+        self._paused_until_s = float("-inf")
+
+    def seconds(self, rows: int) -> float | None:
+        """Expected device time of a call of `rows` rows; None while unknown."""
+        cost = self.fit.cost()
+        return None if cost is None else cost[0] + cost[1] * rows
+
+    def free_in_s(self, now_s: float) -> float | None:
+        """Expected seconds until all that is under way is answered; None while the cost is unknown."""
+        if not self.calls:
+            return 0.0
+        times = [self.seconds(call.rows) for call in self.calls]
+        total = sum(seconds for seconds in times if seconds is not None)
+        if None in times:
+            return None
+        begun_s = max(self.calls[0].started_s, self.passed_s)
+        # An overdue call is not over: it may take as long again as one more row.
+        return max(total - (now_s - begun_s), total - (times[0] or 0.0))
+
+    def known(self, now_s: float) -> bool:
+        """Whether the cost was proved lately."""
+        return self.fit.cost() is not None and now_s - self.passed_s < STALE_S
+
+
+def order(loads: list[EndpointLoad], rows: int, now_s: float) -> list[int]:
+    """Places in `loads`, the one that would answer `rows` more rows first leading.
+
+    A cost that is unknown, or was not proved lately, counts as the lowest known: so every server is tried,
+    a slow one now and then.
+    """
+    known = [load.seconds(rows) or 0.0 for load in loads if load.known(now_s)]
+    lowest = min(known, default=0.0)
+
+    def key(place: int) -> tuple[float, int, float]:
+        load = loads[place]
+        if not load.known(now_s):
+            return lowest * (1 + len(load.calls)), load.rows, load.started_s
+        return (load.free_in_s(now_s) or 0.0) + (load.seconds(rows) or 0.0), load.rows, load.started_s
+
+    return sorted(range(len(loads)), key=key)
