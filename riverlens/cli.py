@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -24,7 +25,7 @@ _COMMANDS = (
     _Command(("producer", "run"), "riverlens_producer.run", "videos, images, synthetic cameras -> Kafka"),
     _Command(("serving", "run"), "riverlens_serving.run", "the embedded model server"),
     _Command(("serving", "export"), "riverlens_serving.export.run", "a trained model -> a version to serve"),
-    _Command(("serving", "inspect"), "riverlens_serving.inspect", "signatures of a SavedModel"),
+    _Command(("serving", "inspect"), "riverlens_serving.inspect", "how a model will be fed and read"),
     _Command(("topics",), "riverlens.topics", "create the topics, or say how they differ"),
     _Command(("broker",), "riverlens.broker.run", "Apache Kafka on this machine, for trying things out"),
 )
@@ -86,5 +87,8 @@ def _no_such_command(args: list[str]) -> int:
         for c in group:
             print(f"  riverlens {' '.join(c.words):<18}{c.text}")
         return 0
-    print(f"riverlens: no such command: {' '.join(args[:2])}; see riverlens --help", file=sys.stderr)
+    typed = " ".join(args[:2])
+    meant = get_close_matches(typed, [" ".join(c.words) for c in _COMMANDS], n=1, cutoff=0.8)
+    perhaps = f"; perhaps: riverlens {meant[0]}" if meant else ""
+    print(f"riverlens: no such command: {typed}{perhaps}; see riverlens --help", file=sys.stderr)
     return 2

@@ -28,6 +28,11 @@ MIB = 1024 * 1024
 WRONG: dict[str, tuple[dict[str, object], int, tuple[str, ...]]] = {
     "wrong setting": ({"max_batch_size": 0}, 2, ("max_batch_size", "--max-batch-size")),
     "settings that clash": ({"drain_timeout_ms": 9_000}, 2, ("drain_timeout_ms", "rebalance_timeout_ms")),
+    "session timeout below the brokers'": (
+        {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 500},
+        2,
+        ("session_timeout_ms", "group.min.session.timeout.ms"),
+    ),
     "unknown model": ({"model": "typo"}, 1, ("'typo'", "setting model")),
     "unknown signature": ({"signature": "typo"}, 1, ("signature", "'typo'", "serving_default")),
     "unreadable labels": ({"labels": "/no/such/file"}, 2, ("labels", "/no/such/file")),

@@ -47,14 +47,24 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"riverlens {riverlens.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [["fly"], ["worker", "fly"], ["--fly"], ["workers", "run"]])
+@pytest.mark.parametrize(
+    ("argv", "perhaps"),
+    [
+        (["fly"], ""),
+        (["worker", "fly"], ""),
+        (["--fly"], ""),
+        (["workers", "run"], "; perhaps: riverlens worker run"),
+        (["serving", "exprot"], "; perhaps: riverlens serving export"),
+        (["topic"], "; perhaps: riverlens topics"),
+    ],
+)
 def test_an_unknown_command_is_one_line_and_exit_code_2(
-    argv: list[str], capsys: pytest.CaptureFixture[str]
+    argv: list[str], perhaps: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It repeats what was typed and says where help is."""
+    """It repeats what was typed, names the command that was probably meant, and says where help is."""
     assert cli.main(argv) == 2
     captured = capsys.readouterr()
-    assert captured.err == f"riverlens: no such command: {' '.join(argv)}; see riverlens --help\n"
+    assert captured.err == f"riverlens: no such command: {' '.join(argv)}{perhaps}; see riverlens --help\n"
     assert not captured.out
 
 
