@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from riverlens.errors import UnreachableError
 from riverlens.kafka import connect
 from riverlens_worker.channel import Channel, EndOfStream
 from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
@@ -21,7 +20,7 @@ from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
 from riverlens_worker.publisher.delivery import Delivery
 from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, event_record
-from riverlens_worker.publisher.producer import topics_of
+from riverlens_worker.publisher.producer import see_topics
 from riverlens_worker.publisher.sender import Sender
 from riverlens_worker.publisher.transactions import GroupPorts, Transactions
 from riverlens_worker.settings import WorkerSettings
@@ -74,14 +73,7 @@ class Publisher:
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(connect(self._settings.kafka, self._delivery.start()))
-            found = group.create_task(topics_of(self._settings.kafka))
-        for name in ("frames_topic", "events_topic", "dlq_topic"):
-            topic = getattr(self._settings, name)
-            if topic not in found.result():
-                raise UnreachableError(
-                    f"Kafka at {self._settings.kafka.bootstrap_servers} has no topic {topic!r} ({name}); "
-                    "create it: riverlens topics"
-                )
+            group.create_task(see_topics(self._settings))
 
     def name_signature(self, signature: str) -> None:
         """The signature that answers, for the events; known once the model was found."""

@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import TransactionalIdAuthorizationFailed
 
-from riverlens.kafka import KafkaSettings, connect
+from riverlens.kafka import connect, require_topic
+from riverlens.kafka_refusals import missing_right
 from riverlens_worker.settings import WorkerSettings
 
 _OVERHEAD_BYTES = 1024 * 1024
 
 
-async def topics_of(kafka: KafkaSettings) -> set[str]:
-    """The names of all topics this user may see.
+async def see_topics(settings: WorkerSettings) -> None:
+    """See that all three topics are there.
 
     Raises:
-        UnreachableError: Kafka does not answer, or refuses us.
+        UnreachableError: Kafka does not answer or refuses us; a topic is missing, or not to be seen by us.
     """
-    client = AIOKafkaClient(**kafka.client_options())
+    client = AIOKafkaClient(**settings.kafka.client_options())
     try:
-        await connect(kafka, client.bootstrap())
-        # Asking for one topic by name would create it on brokers that create topics; asking for all does not.
-        found: set[str] = (await client.fetch_all_metadata()).topics()
+        await connect(settings.kafka, client.bootstrap())
+        for name in ("frames_topic", "events_topic", "dlq_topic"):
+            looking = require_topic(client, settings.kafka, getattr(settings, name), name)
+            await connect(settings.kafka, looking)
     finally:
         await client.close()
-    return found
 
 
 def producer_options(settings: WorkerSettings) -> dict[str, Any]:
@@ -47,13 +47,10 @@ def transactional_id(settings: WorkerSettings, partition: int) -> str:
 
 def forbidden(settings: WorkerSettings, error: BaseException | None) -> str:
     """One line for a person, of an error that `judge` calls REFUSED."""
-    if isinstance(error, TransactionalIdAuthorizationFailed):
-        prefix = f"{settings.group_id}-{settings.frames_topic}-"
-        return (
-            "Kafka does not let us use transactions (delivery = exactly-once): this user needs Write and "
-            f"Describe on TransactionalId with the prefix {prefix!r}"
+    told = missing_right(error, settings.kafka.sasl_username, "Write") if error else None
+    if told is None:
+        told = (
+            f"does not let us write to {settings.events_topic!r} and {settings.dlq_topic!r} ({error!r}); "
+            "see events_topic, dlq_topic"
         )
-    return (
-        f"Kafka does not let us write to {settings.events_topic!r} and {settings.dlq_topic!r} ({error!r}); "
-        "see events_topic, dlq_topic and this user's rights"
-    )
+    return f"Kafka at {settings.kafka.bootstrap_servers} {told}"

@@ -25,7 +25,7 @@ from aiokafka.errors import (
 )
 
 from riverlens.dead_letter import Reason
-from riverlens.errors import UnreachableError
+from riverlens.kafka import refused
 from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.messages import dead_letter
@@ -67,6 +67,7 @@ class Poller:
         self._backoff = Backoff()
         self._full_since_s: dict[PartitionLease, float] = {}
         self._paused: set[PartitionLease] = set()
+        self._failing_since_s: float | None = None
 
     async def run(self) -> None:
         """Poll until cancelled. Cancelled only when the consumer is about to close."""
@@ -75,19 +76,32 @@ class Poller:
             try:
                 await self._poll_or_isolate()
                 failures = 0
+                self._failing_since_s = None
             except IllegalStateError:
                 # A rebalance took a partition between choosing and asking.
                 await asyncio.sleep(_POLL_MS / 1000)
             except (TopicAuthorizationFailedError, GroupAuthorizationFailedError) as error:
-                raise UnreachableError(
-                    f"Kafka does not let us read {self._state.settings.frames_topic!r}: {error}"
-                ) from None
+                raise refused(self._state.settings.kafka, error, "Read") from None
             except KafkaError as error:
                 failures += 1
                 self._state.metrics.poll_errors.inc()
                 logger.warning("reading from Kafka failed and is tried again: %r", error)
+                self._rejoin_after_a_session()
                 # Not for secrets: jitter against many workers asking at once.
                 await asyncio.sleep(self._backoff.delay_s(failures, random.random()))  # noqa: S311  # jitter
+
+    def _rejoin_after_a_session(self) -> None:
+        """Polls that failed for a session's length will not mend by themselves: join the group anew.
+
+        aiokafka's heartbeats end for good at an answer it does not know; from then on every poll raises.
+        """
+        state, now_s = self._state, self._state.now_s()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        elif now_s - self._failing_since_s > state.settings.session_timeout_ms / 1000:
+            logger.warning("reading has failed for a session's length: joining the group anew")
+            self._failing_since_s = None
+            state.group.rejoin()
 
     async def _poll_or_isolate(self) -> None:
         try:
@@ -213,10 +227,24 @@ class Poller:
                 raise error
 
     async def _examine(self, lease: PartitionLease) -> None:
+        """Poll until something came, good or bad, or the partition has nothing more."""
+        before = lease.next_offset
+        for _ in range(_EMPTY_POLLS):
+            try:
+                await self._poll_alone(lease, _POLL_RECORDS)
+            except _PARSE_ERRORS:
+                await self._find_guilty(lease)
+                return
+            if not lease.open or lease.next_offset != before or self._at_end(lease):
+                return
+
+    def _at_end(self, lease: PartitionLease) -> bool:
+        """Whether all that Kafka told of at the last fetch is read."""
         try:
-            await self._poll_alone(lease, _POLL_RECORDS)
-        except _PARSE_ERRORS:
-            await self._find_guilty(lease)
+            end = self._state.consumer.highwater(self._state.topic_partition(lease))
+        except AssertionError:
+            return True  # aiokafka's word for a partition that has just moved on
+        return end is not None and lease.next_offset is not None and lease.next_offset >= end
 
     async def _find_guilty(self, lease: PartitionLease) -> None:
         """Read one by one up to the record that cannot be parsed, and on past all that it hides.
