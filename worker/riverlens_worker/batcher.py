@@ -7,7 +7,6 @@ out, never comes back.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from riverlens_worker.batching import Limits, OpenBatches
 from riverlens_worker.channel import Channel, EndOfStream, Signal
@@ -20,13 +19,13 @@ class Batcher:
 
     def __init__(self, rows: Channel[DecodedFrame], limits: Limits, metrics: Metrics) -> None:
         self._rows = rows
+        self._most = limits
         self._open = OpenBatches(limits)
         self._metrics = metrics
         self._changed = Signal()
         self._ended = False
         self._share = limits.share
         self._waiting = 0
-        self._most_waiting = limits.nbytes
 
     async def run(self) -> None:
         """Pull rows until the input ends."""
@@ -45,7 +44,7 @@ class Batcher:
 
     def _has_room(self) -> bool:
         """Whether less than one batch's worth waits, in rows and in bytes."""
-        return len(self._open) < self._open.limits.rows and self._waiting < self._most_waiting
+        return len(self._open) < self._open.limits.rows and self._waiting < self._most.nbytes
 
     async def take(self) -> Batch:
         """The batch whose first row has waited longest, as soon as there is one.
@@ -68,6 +67,8 @@ class Batcher:
         """Rows of a full batch: the setting's, the model's or the server's limit."""
         return self._open.limits.rows
 
-    def learn_limit(self, rows: int) -> None:
-        """The server takes at most `rows` rows a call: no later batch holds more."""
-        self._open.limits = replace(self._open.limits, rows=max(1, min(rows, self._open.limits.rows)))
+    def limit(self, limits: Limits) -> None:
+        """What a batch may hold from now on; never more than at the start."""
+        rows, nbytes = min(limits.rows, self._most.rows), min(limits.nbytes, self._most.nbytes)
+        self._open.limits = Limits(max(1, rows), max(1, nbytes))
+        self._changed.fire()

@@ -19,7 +19,6 @@ class Call:
 
     rows: int
     started_s: float
-    timed: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +30,7 @@ class EndpointLoad:
         fit: what its device costs.
         calls: those under way, oldest first.
         calls_limit: how many it bears now: halved at every overload, growing back by one a full round.
-        passed_s: when it last answered a call; minus infinity before.
+        passed_s, started_s: when it last answered a call, and got one; minus infinity before.
         alone: one call has it to itself.
     """
 
@@ -40,8 +39,8 @@ class EndpointLoad:
     calls: list[Call] = field(default_factory=list)
     calls_limit: float = 0.0
     passed_s: float = float("-inf")
-    alone: bool = False
     started_s: float = float("-inf")
+    alone: bool = False
     _overloads: int = 0
     _timeouts: int = 0
     _paused_until_s: float = float("-inf")
@@ -63,9 +62,9 @@ class EndpointLoad:
         """When its pause after an overload ends."""
         return self._paused_until_s
 
-    def start(self, rows: int, now_s: float, *, timed: bool = True) -> Call:
-        """A call starts; one that is not `timed` tells nothing of the device's cost."""
-        call = Call(rows, now_s, timed)
+    def start(self, rows: int, now_s: float) -> Call:
+        """A call starts."""
+        call = Call(rows, now_s)
         self.calls.append(call)
         self.started_s = now_s
         return call
@@ -76,9 +75,8 @@ class EndpointLoad:
 
     def passed(self, call: Call, now_s: float) -> None:
         """A call was answered."""
-        if call.timed:
-            # With calls overlapping, the device began this one when it had answered the one before.
-            self.fit.add(call.rows, now_s - max(call.started_s, self.passed_s))
+        # With calls overlapping, the device began this one when it had answered the one before.
+        self.fit.add(call.rows, now_s - max(call.started_s, self.passed_s))
         self.passed_s = now_s
         self._overloads = self._timeouts = 0
         self.calls_limit = min(float(self.most_calls), self.calls_limit + 1 / max(1.0, self.calls_limit))

@@ -35,8 +35,8 @@ from riverlens_worker.detections import (
     read_answers,
     settle,
 )
-from riverlens_worker.endpoints import CallFailedError, Endpoint
-from riverlens_worker.errors import Action, ModelError, decide
+from riverlens_worker.endpoints import CallFailedError, Endpoint, Endpoints
+from riverlens_worker.errors import ModelError, decide
 from riverlens_worker.geometry import Place
 from riverlens_worker.messages import DecodedFrame
 from riverlens_worker.settings import WorkerSettings
@@ -44,13 +44,15 @@ from riverlens_worker.tensors import Rows, info_request, predict_request, read_i
 
 logger = logging.getLogger(__name__)
 
+ModelServer = Endpoint | Endpoints
+"""One model server, or all that serve the same model."""
 _TEST_SIZE = 64
 _RETRY_S = 0.5
 
 
 @dataclass(slots=True)
 class ServedModel:
-    """One model on one server, ready to be asked. Writer: Predictor (labels of a new version).
+    """One model, ready to be asked. Writer: Predictor (labels of a new version).
 
     Attributes:
         layout: how it is fed and read.
@@ -59,7 +61,7 @@ class ServedModel:
         readings: labels and limits by model version.
     """
 
-    endpoint: Endpoint
+    endpoint: ModelServer
     settings: WorkerSettings
     layout: Layout
     target: Target
@@ -67,15 +69,15 @@ class ServedModel:
     tells_info: bool
     readings: dict[int, Reading] = field(default_factory=dict)
 
-    async def reading(self, version: int) -> Reading:
-        """How answers of `version` are read; asks a new version for its labels once.
+    async def reading(self, version: int, endpoint: Endpoint) -> Reading:
+        """How answers of `version` are read; asks a new version, where it answered, for its labels once.
 
         Raises:
             CallFailedError: it cannot tell them now.
         """
         if version not in self.readings:
             name = self.settings.model
-            info = await _ask_info(self.endpoint, name, version) if self.tells_info else ModelFacts()
+            info = await _ask_info(endpoint, name, version) if self.tells_info else ModelFacts()
             self.readings[version] = Reading(
                 self.own_labels if self.own_labels is not None else info.labels,
                 self.settings.min_score,
@@ -90,9 +92,15 @@ class ServedModel:
         encoded = self.layout.kind is InputKind.ENCODED
         return [self.target.place(frame.size, as_it_is=encoded and not frame.reencoded) for frame in frames]
 
+    def test_places(self, rows: int = 1) -> Sequence[Place]:
+        """Where test images lie in what the model was fed; none where its boxes do not need it."""
+        if not needs_places(self.layout):
+            return ()
+        return [self.target.place((_TEST_SIZE, _TEST_SIZE))] * rows
+
 
 async def discover(
-    endpoint: Endpoint, settings: WorkerSettings, waiting: Callable[[str], None]
+    endpoint: ModelServer, settings: WorkerSettings, waiting: Callable[[str], None]
 ) -> ServedModel:
     """Wait for the model, choose its signature, learn its labels, prove it with a test image.
 
@@ -131,7 +139,7 @@ async def discover(
     return model
 
 
-async def _signatures(endpoint: Endpoint, waiting: Callable[[str], None]) -> dict[str, SignatureSpec]:
+async def _signatures(endpoint: ModelServer, waiting: Callable[[str], None]) -> dict[str, SignatureSpec]:
     while True:
         try:
             return await endpoint.signatures()
@@ -140,7 +148,7 @@ async def _signatures(endpoint: Endpoint, waiting: Callable[[str], None]) -> dic
             await asyncio.sleep(_RETRY_S)
 
 
-async def _ask_info(endpoint: Endpoint, name: str, version: int | None = None) -> ModelFacts:
+async def _ask_info(endpoint: ModelServer, name: str, version: int | None = None) -> ModelFacts:
     """What the model tells of itself; a refusal tells nothing.
 
     Raises:
@@ -149,14 +157,14 @@ async def _ask_info(endpoint: Endpoint, name: str, version: int | None = None) -
     try:
         reply = await endpoint.predict(info_request(name, version), timeout_s=10)
     except CallFailedError as error:
-        if decide(error.code, error.details).action is Action.RETRY:
+        if decide(error.code, error.details).passes:
             raise
         logger.info("the model tells no labels: %s", error)
         return ModelFacts()
     return read_info(read_reply(reply)[1])
 
 
-async def _facts_told(endpoint: Endpoint, name: str, waiting: Callable[[str], None]) -> ModelFacts:
+async def _facts_told(endpoint: ModelServer, name: str, waiting: Callable[[str], None]) -> ModelFacts:
     """The same at the start, where a server that cannot answer now is waited for."""
     while True:
         try:
@@ -168,7 +176,7 @@ async def _facts_told(endpoint: Endpoint, name: str, waiting: Callable[[str], No
 
 async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tuple[str, ...]:
     """Prove that the model takes test images; settle what only an answer tells. Warnings of that."""
-    rows = _test_rows(model.target)
+    rows = test_rows(model.target)
     answer = await _ask(model, rows[:1], waiting)
     if isinstance(answer, str):
         raise ModelError(
@@ -195,8 +203,7 @@ async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tupl
 
 
 def _check(model: ServedModel, answer: Arrays, rows: int) -> None:
-    places = [model.target.place((_TEST_SIZE, _TEST_SIZE))] * rows if needs_places(model.layout) else []
-    read_answers(model.layout, answer, rows, Reading(), places)
+    read_answers(model.layout, answer, rows, Reading(), model.test_places(rows))
 
 
 async def _takes(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -> bool:
@@ -222,14 +229,14 @@ async def _ask(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -
             raise LayoutError(f"signature {model.layout.signature!r}: {error}; name another one") from None
         except CallFailedError as error:
             verdict = decide(error.code, error.details)
-            if verdict.action is not Action.RETRY:
+            if not verdict.passes:
                 return verdict.why
             waiting(verdict.why)
             await asyncio.sleep(_RETRY_S)
 
 
-def _test_rows(target: Target) -> Rows:
-    """A picture of many colours, twice: for encoded input of two sizes."""
+def test_rows(target: Target) -> Rows:
+    """What the model is tried with: a picture of many colours, twice: for encoded input of two sizes."""
     sizes = [(_TEST_SIZE, _TEST_SIZE), (_TEST_SIZE * 2, _TEST_SIZE)]
     return [to_row(_picture(*size), None, target).row for size in sizes]
 

@@ -21,7 +21,7 @@ from riverlens_worker.batcher import Batcher
 from riverlens_worker.batching import Limits
 from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
-from riverlens_worker.endpoints import Endpoint
+from riverlens_worker.endpoints import Endpoints
 from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
 from riverlens_worker.metrics import Lifecycle, Metrics
 from riverlens_worker.model import ServedModel, discover
@@ -60,7 +60,7 @@ class Pipeline:
         self._references = References(
             ReferencePorts(self._source.take, self._source.changed, self._source.hold), settings, metrics
         )
-        self._endpoint = Endpoint(settings.server, settings.model)
+        self._endpoints = Endpoints(settings, metrics)
         self._publisher = Publisher(
             PublisherPorts(
                 self._results,
@@ -169,7 +169,7 @@ class Pipeline:
         """Ask Kafka and the model server at once; join the group only when the model has answered."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publisher.start())
-            found = group.create_task(discover(self._endpoint, self._settings, self._waiting))
+            found = group.create_task(discover(self._endpoints, self._settings, self._waiting))
         # Not beside it: a join that is cancelled because the model is refused leaves connections open.
         await self._source.start(self._publisher)
         return found.result()
@@ -186,7 +186,10 @@ class Pipeline:
             metrics,
         )
         predictor = Predictor(
-            PredictorPorts(batcher.take, self._results, batcher.learn_limit, self._waiting), model, metrics
+            PredictorPorts(batcher.take, self._results, batcher.limit, self._waiting),
+            self._endpoints,
+            model,
+            metrics,
         )
         return _Stages(decode_pool, batcher, predictor)
 
@@ -201,7 +204,7 @@ class Pipeline:
         while True:
             await asyncio.sleep(_RATE_OVER_S)
             now, now_s = self._metrics.arrived(), time.monotonic()
-            ceiling = stages.predictor.fit.rows_per_s(stages.batcher.limit_rows)
+            ceiling = stages.predictor.rows_per_s(stages.batcher.limit_rows)
             if ceiling:
                 # A partition that moved on takes its lag along: that is no arrival less than none.
                 self._metrics.load_ratio.set(max(0.0, now - before) / (now_s - before_s) / ceiling)
@@ -215,7 +218,7 @@ class Pipeline:
         deadline = Deadline.after(_STOP_S, time.monotonic())
         await self._source.close(deadline)
         await self._publisher.close(max(0.5, deadline.remaining_s(time.monotonic())))
-        await self._endpoint.close()
+        await self._endpoints.close()
 
     def _set_state(self, state: Lifecycle) -> None:
         self._metrics.state.set(state.value)

@@ -1,0 +1,295 @@
+"""Asks the model. Shell: hands pieces of batches to the servers that have room, a task a call.
+
+A batch is taken when a server can take it, so it grows until then. What a failed call means is decided in
+`errors`, what becomes of its frames in `judge`; what is left of them goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+
+from riverlens_worker.batching import Limits
+from riverlens_worker.channel import EndOfStream
+from riverlens_worker.endpoint_load import Call
+from riverlens_worker.endpoints import Endpoint, Endpoints
+from riverlens_worker.errors import BACKOFFS, Action, ModelError, Verdict
+from riverlens_worker.grouping import best_rows
+from riverlens_worker.limits import CallLimits
+from riverlens_worker.messages import Prediction, Rejected, fenced
+from riverlens_worker.metrics import Metrics
+from riverlens_worker.model import ServedModel
+from riverlens_worker.pieces import Piece, after_pass, in_pieces, release_rest
+from riverlens_worker.predictor.call import Caller
+from riverlens_worker.predictor.judge import Failed, Judge, Outcome
+from riverlens_worker.predictor.ports import PredictorPorts
+
+__all__ = ["Predictor", "PredictorPorts"]
+
+logger = logging.getLogger(__name__)
+
+_STALLED_S = 5.0
+_REGROUP_CALLS = 16
+
+
+class Predictor:
+    """Takes batches, calls the model, passes answers on. Ends when its input ends.
+
+    Writer of: pieces that wait, calls under way, call limits, every endpoint's load.
+    """
+
+    def __init__(
+        self, ports: PredictorPorts, endpoints: Endpoints, model: ServedModel, metrics: Metrics
+    ) -> None:
+        settings = model.settings
+        self._ports = ports
+        self._endpoints = endpoints
+        self._metrics = metrics
+        self._fixed_rows = model.layout.rows
+        most = Limits(self._fixed_rows or settings.max_batch_size, settings.max_batch_bytes)
+        self._limits = CallLimits(most)
+        # What failed and waits is bounded by what could be under way: then no new batch is taken.
+        self._most_held = most.rows * settings.max_in_flight_calls
+        self._caller = Caller(model, metrics)
+        self._judge = Judge(self._caller, self._limits, self._fixed_rows)
+        self._pieces: deque[Piece] = deque()
+        self._pausing: dict[Piece, asyncio.TimerHandle] = {}
+        self._calls = 0
+        self._answered = 0
+        self._passed_s = time.monotonic()
+        self._taking: asyncio.Task[None] | None = None
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._resume: asyncio.TimerHandle | None = None
+        metrics.batch_limit.set(most.rows)
+
+    def rows_per_s(self, rows: int) -> float | None:
+        """What all servers can do together in calls of `rows` rows; None while unknown."""
+        return self._endpoints.rows_per_s(rows)
+
+    async def run(self) -> None:
+        """Predict until the input ends and everything taken has its answer.
+
+        Raises:
+            ModelError: the model server refuses for good.
+        """
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(self._endpoints.keep(self._ports.waiting))
+            following = group.create_task(self._follow_endpoints())
+            try:
+                await self._dispatch(group)
+            finally:
+                keeping.cancel()
+                following.cancel()
+                for timer in (*self._pausing.values(), *filter(None, [self._resume])):
+                    timer.cancel()
+
+    async def _follow_endpoints(self) -> None:
+        """Look again whenever a server comes back."""
+        while True:
+            up = len(self._endpoints.up)
+            await self._endpoints.changed.until(lambda up=up: len(self._endpoints.up) != up)  # type: ignore[misc]  # a default
+            self._wake.set()
+
+    async def _dispatch(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._wake.clear()
+            while self._start_next(group):
+                pass
+            if self._ended and not (self._pieces or self._pausing or self._calls or self._taking):
+                return
+            if self._may_take():
+                self._taking = group.create_task(self._take())
+            self._wake_at_resume()
+            await self._wake.wait()
+
+    def _may_take(self) -> bool:
+        if self._ended or self._taking is not None or self._pieces:
+            return False
+        held = sum(piece.rows for piece in self._pausing)
+        return held < self._most_held and self._endpoints.choose(1) is not None
+
+    async def _take(self) -> None:
+        try:
+            batch = await self._ports.take()
+        except EndOfStream:
+            self._ended = True
+        else:
+            rows = self._limits.current().rows
+            self._pieces.extend(in_pieces(list(batch.frames), rows, batch.reason))
+        finally:
+            self._taking = None
+            self._wake.set()
+
+    def _start_next(self, group: asyncio.TaskGroup) -> bool:
+        """Start the first piece that a server has room for; whether there was one."""
+        kept_free: set[str] = set()
+        for piece in self._pieces:
+            endpoint = self._room_for(piece, kept_free)
+            if endpoint is None:
+                continue
+            self._pieces.remove(piece)
+            call = endpoint.load.start(len(piece.frames), time.monotonic())
+            endpoint.load.alone = piece.alone
+            self._calls += 1
+            group.create_task(self._run(piece, endpoint, call))
+            return True
+        return False
+
+    def _room_for(self, piece: Piece, kept_free: set[str]) -> Endpoint | None:
+        """A server for this piece; one that must be alone has a server kept free until it is."""
+        among = [endpoint for endpoint in self._endpoints.up if endpoint.server not in kept_free]
+        if not piece.alone:
+            return self._endpoints.choose(len(piece.frames), avoid=piece.avoid, among=among)
+        if not among:
+            return None
+        endpoint = min(among, key=lambda endpoint: len(endpoint.load.calls))
+        kept_free.add(endpoint.server)
+        free = not endpoint.load.calls and endpoint.load.has_room(time.monotonic())
+        return endpoint if free else None
+
+    def _wake_at_resume(self) -> None:
+        """A server that pauses after an overload is asked again when that ends."""
+        pause_s = self._endpoints.resumes_in_s()
+        if pause_s is not None and self._resume is None:
+            self._resume = asyncio.get_running_loop().call_later(pause_s + 0.001, self._resumed)
+
+    def _resumed(self) -> None:
+        self._resume = None
+        self._wake.set()
+
+    async def _run(self, piece: Piece, endpoint: Endpoint, call: Call) -> None:
+        try:
+            await self._fence(piece)
+            said = await self._caller.ask(piece, endpoint, call) if piece.frames else []
+            # The server is free again before the answers are passed on.
+            self._over(endpoint, call)
+            if isinstance(said, Verdict):
+                await self._failed(Failed(piece, endpoint, call, said))
+            else:
+                await self._passed(piece, said)
+        finally:
+            self._over(endpoint, call)
+            self._calls -= 1
+            self._wake.set()
+
+    def _over(self, endpoint: Endpoint, call: Call) -> None:
+        if call in endpoint.load.calls:
+            endpoint.load.end(call)
+            endpoint.load.alone = False
+            self._endpoints.changed.fire()
+            self._wake.set()
+
+    async def _fence(self, piece: Piece) -> None:
+        """Frames of partitions that moved on are fenced before they cost device time."""
+        lost = [frame for frame in piece.frames if not frame.source.lease.open]
+        if lost:
+            piece.frames = [frame for frame in piece.frames if frame.source.lease.open]
+            await self._ports.results.send_many([fenced(frame.source) for frame in lost])
+
+    async def _passed(self, piece: Piece, answers: list[Prediction | Rejected]) -> None:
+        if answers:
+            self._passed_s = time.monotonic()
+            self._ports.waiting("")
+            self._judge.guilt.add(len(answers))
+            grew = self._limits.passed(len(answers))
+            self._pieces.extendleft(reversed(after_pass(piece)))
+            self._regroup(told=grew)
+            self._wake.set()
+            await self._ports.results.send_many(answers)
+        else:
+            self._pieces.extendleft(reversed(release_rest(piece)))
+
+    def _regroup(self, *, told: bool = False) -> None:
+        """Where poison is frequent, calls are made as large as is cheapest."""
+        self._answered += 1
+        changed = told
+        if self._answered % _REGROUP_CALLS == 0 and self._fixed_rows is None:
+            costs = [cost for e in self._endpoints.up if (cost := e.load.fit.cost()) is not None]
+            share, most = self._judge.guilt.share, self._limits.ungrouped_rows
+            changed |= self._limits.group(best_rows(share, min(costs, default=None), most))
+        if changed:
+            self._tell_limits()
+
+    def _tell_limits(self) -> None:
+        limits = self._limits.current()
+        self._metrics.batch_limit.set(limits.rows)
+        self._ports.limit(limits)
+
+    async def _failed(self, failed: Failed) -> None:
+        piece, endpoint, verdict = failed.piece, failed.endpoint, failed.verdict
+        piece.attempts += 1
+        match verdict.action:
+            case Action.STOP:
+                self._stop(failed)
+                outcome = Outcome([piece])
+            case Action.AWAY:
+                piece.avoid = endpoint.server
+                if verdict.alert:
+                    logger.error("model server %s: %s", endpoint.server, verdict.why)
+                self._endpoints.eject(endpoint, f"{endpoint.server}: {verdict.why}")
+                outcome = Outcome([piece])
+            case Action.OVERLOAD:
+                outcome = self._ease(failed)
+            case Action.SPLIT:
+                outcome = await self._judge.split(failed)
+                self._tell_limits()
+            case Action.BISECT:
+                outcome = await self._judge.bisect(failed)
+            case Action.RETRY:
+                outcome = await self._retry(failed)
+        await self._follow(failed, outcome)
+
+    def _stop(self, failed: Failed) -> None:
+        """No call can succeed here; where another server is up, only this one is left out."""
+        endpoint, why = failed.endpoint, failed.verdict.why
+        failed.piece.avoid = endpoint.server
+        if not [other for other in self._endpoints.up if other is not endpoint]:
+            raise ModelError(f"the model server at {endpoint.server} refuses: {why}")
+        logger.error("the model server at %s refuses: %s", endpoint.server, why)
+        self._endpoints.eject(endpoint, why)
+
+    def _ease(self, failed: Failed) -> Outcome:
+        endpoint, now_s = failed.endpoint, time.monotonic()
+        chance = random.random()  # noqa: S311  # jitter, not a secret
+        endpoint.load.overloaded(failed.call, now_s, BACKOFFS[Action.OVERLOAD], chance)
+        failed.piece.avoid = endpoint.server
+        self._complain(failed)
+        return Outcome([failed.piece])
+
+    async def _retry(self, failed: Failed) -> Outcome:
+        endpoint, verdict = failed.endpoint, failed.verdict
+        if verdict.timed_out and endpoint.load.timed_out():
+            self._endpoints.eject(endpoint, f"{endpoint.server}: {verdict.why}")
+        self._complain(failed)
+        return await self._judge.retry(failed)
+
+    def _complain(self, failed: Failed) -> None:
+        """Say what is wrong, now and then; /readyz says so where nothing passes for a while."""
+        attempts, why = failed.piece.attempts, failed.verdict.why
+        if attempts == 1 or attempts % 10 == 0:
+            logger.warning("Predict on %s failed, trying again: %s", failed.endpoint.server, why)
+        if time.monotonic() - self._passed_s > _STALLED_S:
+            self._ports.waiting(f"{failed.endpoint.server}: {why}")
+
+    async def _follow(self, failed: Failed, outcome: Outcome) -> None:
+        if outcome.pause:
+            chance = random.random()  # noqa: S311  # jitter, not a secret
+            pause_s = BACKOFFS[Action.RETRY].delay_s(failed.piece.attempts, chance)
+            loop = asyncio.get_running_loop()
+            for piece in outcome.pieces:
+                self._pausing[piece] = loop.call_later(pause_s, self._again, piece)
+        else:
+            self._pieces.extendleft(reversed(outcome.pieces))
+        self._wake.set()
+        if outcome.given_up is not None:
+            self._regroup()
+            await self._ports.results.send_many([outcome.given_up])
+
+    def _again(self, piece: Piece) -> None:
+        del self._pausing[piece]
+        self._pieces.appendleft(piece)
+        self._wake.set()

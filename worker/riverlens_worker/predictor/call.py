@@ -1,0 +1,99 @@
+"""One Predict call: frames to a request, the reply to answers, a failure to a verdict."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from riverlens_worker.detections import MisshapenReplyError, read_answers
+from riverlens_worker.endpoint_load import Call
+from riverlens_worker.endpoints import CallFailedError, Endpoint
+from riverlens_worker.errors import Action, Verdict, decide
+from riverlens_worker.messages import Answer, Prediction, Rejected
+from riverlens_worker.metrics import Metrics, Stage
+from riverlens_worker.model import ServedModel, test_rows
+from riverlens_worker.pieces import Piece
+from riverlens_worker.tensors import predict_request, read_reply
+
+
+class Caller:
+    """Calls one model, wherever it is served."""
+
+    def __init__(self, model: ServedModel, metrics: Metrics) -> None:
+        self._model = model
+        self._metrics = metrics
+        self._name = model.settings.model
+        self._timeout_s = model.settings.predict_timeout_ms / 1000
+        self._known_good: Any = None
+
+    async def ask(
+        self, piece: Piece, endpoint: Endpoint, call: Call
+    ) -> list[Prediction | Rejected] | Verdict:
+        """Answers, one a frame, or what the failure means. `call` is entered in the endpoint's load."""
+        frames = piece.frames
+        layout = self._model.layout
+        request = predict_request(self._name, layout, [frame.row for frame in frames])
+        self._metrics.calls_in_flight.inc()
+        under_way = self._metrics.endpoint_calls(endpoint.server)
+        under_way.inc()
+        try:
+            reply = await endpoint.predict(request, self._timeout_s)
+            version, arrays = read_reply(reply)
+            reading = await self._model.reading(version, endpoint)
+            answers = read_answers(layout, arrays, len(frames), reading, self._model.places(frames))
+        except CallFailedError as error:
+            self._metrics.predict_errors(error.code).inc()
+            return decide(error.code, error.details)
+        except (MisshapenReplyError, ValueError) as error:
+            self._metrics.predict_errors("MISSHAPEN").inc()
+            return Verdict(Action.BISECT, str(error))
+        finally:
+            self._metrics.calls_in_flight.dec()
+            under_way.dec()
+        answered_s = time.monotonic()
+        endpoint.load.passed(call, answered_s)
+        endpoint.ejections = 0
+        self._observe(len(frames), answered_s - call.started_s, version, endpoint)
+        return _predictions(piece, answers, version, call.started_s, answered_s)
+
+    async def ask_known_good(self, endpoint: Endpoint) -> Verdict | None:
+        """Send the test image that the model took at the start; None where it is answered again."""
+        model = self._model
+        if self._known_good is None:
+            self._known_good = predict_request(self._name, model.layout, test_rows(model.target)[:1])
+        try:
+            version, arrays = read_reply(await endpoint.predict(self._known_good, self._timeout_s))
+            reading = await model.reading(version, endpoint)
+            read_answers(model.layout, arrays, 1, reading, model.test_places())
+        except CallFailedError as error:
+            return decide(error.code, error.details)
+        except (MisshapenReplyError, ValueError) as error:
+            return Verdict(Action.BISECT, str(error))
+        return None
+
+    def _observe(self, rows: int, seconds: float, version: int, endpoint: Endpoint) -> None:
+        metrics = self._metrics
+        metrics.predict.observe(seconds)
+        metrics.model_version.set(version)
+        metrics.endpoint_frames(endpoint.server).inc(rows)
+        stage = metrics.stage[Stage.PREDICT]
+        for _ in range(rows):
+            stage.observe(seconds)
+
+
+def _predictions(
+    piece: Piece, answers: list[Answer], version: int, started_s: float, answered_s: float
+) -> list[Prediction | Rejected]:
+    return [
+        Prediction(
+            source=frame,
+            answer=answer,
+            version=version,
+            predict_ms=(answered_s - started_s) * 1000,
+            batch_size=len(piece.frames),
+            batch_reason=piece.reason,
+            queue_ms=max(0.0, (started_s - frame.source.arrived_s) * 1000 - frame.decode_ms),
+            answered_s=answered_s,
+        )
+        for frame, answer in zip(piece.frames, answers, strict=True)
+    ]

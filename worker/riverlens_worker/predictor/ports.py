@@ -1,0 +1,20 @@
+"""What joins the predictor to its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from riverlens_worker.batching import Limits
+from riverlens_worker.channel import Channel
+from riverlens_worker.messages import Batch, Prediction, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorPorts:
+    """Where batches come from, results go to, who hears how much a call may hold, and why nothing moves."""
+
+    take: Callable[[], Awaitable[Batch]]
+    results: Channel[Prediction | Rejected]
+    limit: Callable[[Limits], None]
+    waiting: Callable[[str], None]
