@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,10 @@ def natural(text: str) -> int:
 @_typed("a number of seconds")
 def seconds(text: str) -> float:
     """Seconds, of any sign: negative ones often mean never."""
-    return float(text)
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 @_typed("a fraction between 0 and 1")

@@ -250,6 +250,10 @@ def _wrong(given: argparse.Namespace) -> list[str]:
             "--model_base_path: missing; give the folder that holds the numbered version folders, or"
             " --model_config_file for several models"
         )
+    if not given.model_name and given.model_config_file is None:
+        problems.append("--model_name: empty; requests must have a name to ask for")
+    if given.port_file is not None and not given.port_file.absolute().parent.is_dir():
+        problems.append(f"--port_file: there is no folder {given.port_file.parent} to write it into")
     if given.batching_parameters_file is not None and not given.enable_batching:
         problems.append(
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to"

@@ -39,7 +39,12 @@ def listen(options: Listen, services: Mapping[str, Mapping[str, Handle]]) -> tup
     for service, methods in services.items():
         handlers = {name: _handler(handle) for name, handle in methods.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    port = _open(server, options, f"{options.address}:{options.port or 0}", "choose another with --port")
+    port = _open(
+        server,
+        options,
+        f"{options.address}:{options.port or 0}",
+        "choose others with --port and --bind_address",
+    )
     if options.socket_path is not None:
         _open(server, options, f"unix:{options.socket_path}", "choose another with --grpc_socket_path")
     server.start()

@@ -209,7 +209,8 @@ class HttpServer:
         except OSError as error:
             raise SetupError(
                 f"cannot listen on {address}:{options.port}: {error.strerror};"
-                " choose another with --rest_api_port, or let --rest_api_port=auto find a free one"
+                " choose others with --rest_api_port and --bind_address, or let --rest_api_port=auto find a"
+                " free one"
             ) from error
         self.port: int = self._listener.server_port
         self._thread = threading.Thread(

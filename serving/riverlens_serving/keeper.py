@@ -19,7 +19,7 @@ from pathlib import Path
 from riverlens_serving.config import Model, Patience
 from riverlens_serving.registry import Registry, VersionStatus
 from riverlens_serving.servable import Servable
-from riverlens_serving.status import ServingError
+from riverlens_serving.status import Code, ServingError
 from riverlens_serving.versions import Phase, State, aspired, parse_version, plan
 
 _log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Keeper:
         started = time.monotonic()
         for attempt in range(1, tries + 1):
             try:
-                servable = self._load(folder)
+                servable = self._load_one(folder)
             except ServingError as error:
                 failure = error
                 _log.warning(
@@ -186,6 +186,15 @@ class Keeper:
             if attempt == tries or given_up.wait(self._patience.retry_interval_s):
                 break
         self._reports.put(_Loaded(version, failure))
+
+    def _load_one(self, folder: Path) -> Servable:
+        try:
+            return self._load(folder)
+        except ServingError:
+            raise
+        except Exception as error:
+            # Whatever it is, the version must not stay LOADING for ever.
+            raise ServingError(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
 
     def _unload(self, version: int) -> None:
         self._registry.remove(self._model.name, version).session.close()

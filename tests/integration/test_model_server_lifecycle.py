@@ -214,7 +214,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = Listen(port=taken.getsockname()[1])
         with (
-            pytest.raises(SetupError, match="choose another with --port"),
+            pytest.raises(SetupError, match="choose others with --port and --bind_address"),
             serving(Model("m", tmp_path / "m"), listen=listen),
         ):
             pass

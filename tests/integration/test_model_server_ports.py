@@ -138,5 +138,5 @@ def test_a_taken_http_port_is_one_clear_line(tmp_path: Path, serve: Serve) -> No
     half_plus(tmp_path / "a" / "1")
     flag = f"--model_base_path={tmp_path / 'a'}"
     taken = serve(flag, "--rest_api_port=auto").rest_port
-    with pytest.raises(SetupError, match="choose another with --rest_api_port"):
+    with pytest.raises(SetupError, match="choose others with --rest_api_port"):
         serve(flag, f"--rest_api_port={taken}")

@@ -97,6 +97,9 @@ def test_auto_asks_for_a_free_port(tmp_path: Path) -> None:
             "--tensorflow_session_parallelism: not together",
         ),
         (["--model_base_path=/m", "--per_process_gpu_memory_fraction=2"], "'2' is not a fraction"),
+        (["--model_base_path=/m", "--drain_seconds=nan"], "'nan' is not a number of seconds"),
+        (["--model_base_path=/m", "--model_name="], "--model_name: empty"),
+        (["--model_base_path=/m", "--port_file=/no/such/port"], "--port_file: there is no folder /no/such"),
     ],
 )
 def test_a_wrong_flag_is_one_clear_line(argv: list[str], text: str) -> None:

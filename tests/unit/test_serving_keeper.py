@@ -24,9 +24,10 @@ QUICK = Patience(poll_s=0.005, max_retries=0, retry_interval_s=0)
 
 @dataclass
 class Loads:
-    """Loads any folder at once, unless its version is among `broken` or `held`; keeps count."""
+    """Loads any folder at once, unless its version is among `broken`, `odd` or `held`; counts."""
 
     broken: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
     held: dict[str, threading.Event] = field(default_factory=dict)
     tried: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -37,6 +38,8 @@ class Loads:
         self.tried.append(version)
         if version in self.held:
             assert self.held[version].wait(10)
+        if version in self.odd:
+            raise PermissionError(f"{version} is not ours")
         if version in self.broken:
             raise ServingError(Code.NOT_FOUND, f"{version} is broken")
         return Servable({}, _Closing(lambda: self.closed.append(version)))
@@ -145,6 +148,19 @@ def test_a_broken_version_leaves_the_old_one_serving(
     (tmp_path / "3").mkdir()
     wait_for(_available(registry, 3))
     assert loads.tried == ["1", "2", "3"]
+
+
+def test_a_load_that_fails_in_any_other_way_ends_too(
+    tmp_path: Path, registry: Registry, loads: Loads, keep: Callable[..., Keeper]
+) -> None:
+    """A version whose load raises what nobody thought of does not stay LOADING: it ends with that."""
+    loads.odd.add("1")
+    (tmp_path / "1").mkdir()
+    keep()
+    wait_for(lambda: _states(registry) == [(1, State.END)])
+    error = registry.statuses(NAME)[0].error
+    assert error is not None
+    assert (error.code, error.message) == (Code.UNKNOWN, "PermissionError: 1 is not ours")
 
 
 def test_a_load_is_tried_again(
