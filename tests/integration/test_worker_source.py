@@ -1,0 +1,124 @@
+"""The source alone, on the real broker: what aiokafka does not survive by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
+
+from riverlens.kafka import KafkaSettings
+from riverlens_worker.backoff import Deadline
+from riverlens_worker.messages import LeasedFrame, Outcome, Settled
+from riverlens_worker.metrics import Metrics
+from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source import Source
+from tests.conftest import TopicSet
+from tests.harness.images import jpeg
+from tests.harness.topics import Put, put
+from tests.harness.waiting import wait_for
+
+
+@asynccontextmanager
+async def reading(kafka: KafkaSettings, topics: TopicSet) -> AsyncIterator[Source]:
+    """A source that reads while the block runs."""
+    settings = WorkerSettings(
+        kafka=kafka,
+        frames_topic=topics.frames,
+        events_topic=topics.events,
+        dlq_topic=topics.dlq,
+        group_id=topics.group,
+        session_timeout_ms=6_000,
+    )
+    source = Source(settings, Metrics(CollectorRegistry()), time.monotonic())
+    await source.start()
+    running = asyncio.create_task(source.run())
+    try:
+        yield source
+    finally:
+        source.end()
+        await running
+        await source.close(Deadline.after(5, time.monotonic()))
+
+
+async def take(source: Source, count: int) -> None:
+    """Take and settle so many frames."""
+    async with asyncio.timeout(30):
+        while count > 0:
+            for frame in await source.take(64):
+                assert isinstance(frame, LeasedFrame)
+                source.settle(Settled(frame, Outcome.PUBLISHED))
+                count -= 1
+
+
+async def test_a_dead_heartbeat_is_mended(
+    kafka: KafkaSettings, topic_set: TopicSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat's answer that aiokafka does not know ends its task for good; the source joins anew."""
+    async with reading(kafka, topic_set) as source:
+        await put(kafka, topic_set.frames, [Put(jpeg(), partition=0)])
+        await take(source, 1)
+        coordinator = source._state.consumer._coordinator
+        dead = asyncio.Event()
+
+        async def answer_unknown() -> bool:
+            dead.set()
+            raise KafkaError("an answer nobody knows")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(coordinator, "_do_heartbeat", answer_unknown)
+            async with asyncio.timeout(10):
+                await dead.wait()
+        await put(kafka, topic_set.frames, [Put(jpeg(), partition=n % 4) for n in range(40)])
+        await take(source, 40)
+
+
+async def test_a_coordinator_that_moves_is_not_an_empty_group(
+    kafka: KafkaSettings, topic_set: TopicSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error for the whole OffsetFetch reply is asked again, not read as "nothing committed"."""
+    tp = TopicPartition(topic_set.frames, 0)
+    async with reading(kafka, topic_set) as source:
+        await put(kafka, topic_set.frames, [Put(jpeg(), partition=0)] * 3)
+        await take(source, 3)
+
+        async def three() -> bool:
+            return await source.committed(0) == 3
+
+        await wait_for(three, what="three frames are committed")
+        group, coordinator = source._state.group, source._state.consumer._coordinator
+        send = coordinator._send_req
+        answers = []
+
+        async def moved_once(request: object) -> object:
+            reply = await send(request)
+            if not answers:
+                reply.error_code, reply.topics = 16, []
+            answers.append(reply.error_code)
+            return reply
+
+        with monkeypatch.context() as patched:
+            patched.setattr(coordinator, "_send_req", moved_once)
+            assert await group.committed([tp]) == {tp: 3}
+        assert answers[0] == 16
+        assert len(answers) > 1
+
+
+async def test_a_member_is_one_until_the_group_forgets_it(kafka: KafkaSettings, topic_set: TopicSet) -> None:
+    """The heartbeat of a live member proves it; of another generation it says no, and leases are fenced."""
+    async with reading(kafka, topic_set) as source:
+        await put(kafka, topic_set.frames, [Put(jpeg(), partition=0)])
+        await take(source, 1)
+        assert await source.is_member()
+        lease = source._state.leases.get(0)
+        assert lease is not None
+        coordinator = source._state.consumer._coordinator
+        generation = coordinator.generation
+        coordinator.generation = generation + 7
+        assert not await source.is_member()
+        assert lease.fenced
