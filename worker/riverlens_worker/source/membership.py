@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 
 from riverlens.errors import UnreachableError
+from riverlens.kafka_refusals import missing_right
 from riverlens_worker.backoff import Backoff, Deadline
 from riverlens_worker.offsets import LeaseState, PartitionLease
 from riverlens_worker.source.committer import Committer
@@ -60,8 +61,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, KafkaError):
-            group = self._state.settings.group_id
-            error = UnreachableError(f"Kafka refuses us in the group {group!r} (group_id): {error!r}")
+            settings = self._state.settings
+            told = missing_right(error, settings.kafka.sasl_username)
+            if told is None:
+                told = f"refuses us in the group {settings.group_id!r} (group_id): {error!r}"
+            error = UnreachableError(f"Kafka at {settings.kafka.bootstrap_servers} {told}")
         self._state.fail(error)
 
     async def _open(self, partitions: list[TopicPartition]) -> None:
