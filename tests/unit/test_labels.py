@@ -64,3 +64,15 @@ def test_a_missing_file_names_what_is_built_in() -> None:
     """An unreadable file's message lists the built-in maps."""
     with pytest.raises(SettingsError, match="one of coco, coco80"):
         labels.read("no-such-file.txt")
+
+
+def test_labels_that_cannot_be_read_name_the_setting(tmp_path: Path) -> None:
+    """A file that is missing, no text or empty is an error of the setting `labels`; a good one is read."""
+    good, empty, binary = (tmp_path / name for name in ("good.txt", "empty.txt", "binary.txt"))
+    good.write_text("car\n\nbicycle\n", encoding="utf-8")
+    empty.write_text("\n???\n", encoding="utf-8")
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert labels.read(str(good)) == {0: "car", 2: "bicycle"}
+    for path in (tmp_path / "none.txt", empty, binary, tmp_path):
+        with pytest.raises(SettingsError, match=r"^labels: "):
+            labels.read(str(path))
