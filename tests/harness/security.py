@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
+import tomli_w
 import trustme
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from cryptography.hazmat.primitives import serialization
+from pydantic import SecretStr
 
+from riverlens.broker import EmbeddedBroker
 from riverlens.broker.ports import LOOPBACK
+from riverlens.kafka import KafkaSettings
+from tests.conftest import TopicSet
 
 PREFIXED = 4
 """A resource name that stands for all that begin with it."""
@@ -73,9 +79,7 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self._ca.cert_pem.write_to_path(str(self.file))
 
-    def issue(
-        self, name: str, hosts: Sequence[str] = (LOOPBACK, "localhost"), *, expired: bool = False
-    ) -> PemFiles:
+    def issue(self, name: str, hosts: Sequence[str] = (LOOPBACK,), *, expired: bool = False) -> PemFiles:
         """A certificate with common name `name`, for servers under `hosts` and for clients."""
         since = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
         issued = self._ca.issue_cert(
@@ -123,3 +127,67 @@ async def revoke(bootstrap_servers: str, user: str) -> None:
         assert answer.filter_responses[0][0] == 0, answer
     finally:
         await client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class SecuredKafka:
+    """A Kafka with TLS, client certificates, logins and ACLs, all at once."""
+
+    broker: EmbeddedBroker
+    authority: Authority
+    passwords: Mapping[str, str]
+
+    @property
+    def root(self) -> KafkaSettings:
+        """By the plain port: a super user."""
+        return KafkaSettings(bootstrap_servers=self.broker.bootstrap_servers)
+
+    def login(self, user: str, **changed: Any) -> KafkaSettings:
+        """As a user, over TLS, by SCRAM-SHA-512; `changed` by field of KafkaSettings."""
+        fields = {
+            "bootstrap_servers": self.broker.bootstrap_for("SASL_SSL"),
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_username": user,
+            "sasl_password": self.passwords.get(user, "none"),
+            "ssl_cafile": str(self.authority.file),
+        }
+        return KafkaSettings(**{**fields, **changed})
+
+    def certified(self, files: PemFiles | None, **changed: Any) -> KafkaSettings:
+        """By the port for client certificates; None: without one."""
+        fields = {
+            "bootstrap_servers": self.broker.bootstrap_for("SSL"),
+            "security_protocol": "SSL",
+            "ssl_cafile": str(self.authority.file),
+            "ssl_certfile": files and str(files.certificate),
+            "ssl_keyfile": files and str(files.key),
+        }
+        return KafkaSettings(**{**fields, **changed})
+
+    async def allow(self, user: str, *acls: Acl) -> None:
+        """Give a user exactly these rights."""
+        await revoke(self.broker.bootstrap_servers, user)
+        await grant(self.broker.bootstrap_servers, user, acls)
+
+
+def config_file(path: Path, kafka: KafkaSettings) -> Path:
+    """A file for `--config` with all of these settings, passwords in the clear."""
+    fields = kafka.model_dump(exclude_none=True)
+    given = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in fields.items()
+    }
+    path.write_text(tomli_w.dumps({"kafka": given}), encoding="utf-8")
+    return path
+
+
+def worker_rights(topics: TopicSet) -> list[Acl]:
+    """All that a worker needs, exactly-once delivery included."""
+    return [
+        Acl(Resource.TOPIC, topics.frames, Operation.READ),
+        Acl(Resource.TOPIC, topics.events, Operation.WRITE),
+        Acl(Resource.TOPIC, topics.dlq, Operation.WRITE),
+        Acl(Resource.GROUP, topics.group, Operation.READ),
+        Acl(Resource.TRANSACTIONAL_ID, f"{topics.group}-", Operation.WRITE, prefixed=True),
+    ]
