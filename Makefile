@@ -35,7 +35,7 @@ test: setup ## unit, stage, contract and integration tests; needs nothing else
 test-tools: setup ## tests with Debian's tools (prometheus, kcat, ...); a missing one is a failure
 	@$(PYTEST) -m tools tests/tools
 
-contract: setup ## TensorFlow Serving's contract, held against the embedded server, or TARGET=host:8500
+contract: setup ## TensorFlow Serving's contract, held against the embedded server, or TARGET=host:8500 with the models of tests/contract/models.py
 	@RIVERLENS_CONTRACT_TARGET="$(TARGET)" $(PYTEST) -q tests/contract
 
 chaos: setup ## tests that break real things for minutes

@@ -21,16 +21,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import grpc
 import pytest
 
 from riverlens_serving import flags
 from riverlens_serving.server import Server
 from tests import model_servers
 from tests.contract import rows
-from tests.contract.client import Client
-from tests.contract.models import make_contract_models
+from tests.contract.client import Client, refused, spec
+from tests.contract.models import CONTRACT_MODELS, make_contract_models
 from tests.contract.rest_client import RestClient
 
 HERE = Path(__file__).parent
@@ -101,13 +103,31 @@ def _inside(models_config: Path) -> Iterator[Callable[..., Target]]:
 
 def _named(kind: str) -> Target | None:
     """The server that the environment names; skips where it names others only."""
-    grpc = os.environ.get(f"RIVERLENS_CONTRACT_{kind}TARGET")
-    if grpc:
-        default_rest = f"{grpc.rpartition(':')[0]}:8501" if not kind else ""
-        return Target(grpc, os.environ.get(f"RIVERLENS_CONTRACT_{kind}REST_TARGET", default_rest))
+    target = os.environ.get(f"RIVERLENS_CONTRACT_{kind}TARGET")
+    if target:
+        _check_models(target)
+        default_rest = f"{target.rpartition(':')[0]}:8501" if not kind else ""
+        return Target(target, os.environ.get(f"RIVERLENS_CONTRACT_{kind}REST_TARGET", default_rest))
     if os.environ.get("RIVERLENS_CONTRACT_TARGET"):
         pytest.skip(f"RIVERLENS_CONTRACT_{kind}TARGET names no such server")
     return None
+
+
+@cache
+def _check_models(target: str) -> None:
+    """End with one line, instead of a failure a row, where a named server lacks the models."""
+    with Client(target) as asked:
+        try:
+            for name in CONTRACT_MODELS:
+                asked.status(spec(name))
+        except grpc.RpcError as error:
+            got = refused(error)
+            pytest.exit(
+                f"{target} does not serve the contract's models ({got.code}: {got.message});"
+                " `python -m tests.contract.models FOLDER` writes them and the config that it must be started"
+                " with: see serving/README.md",
+                returncode=2,
+            )
 
 
 @pytest.fixture(scope="session")
