@@ -21,8 +21,9 @@ _BLANK = b" \t\r\n"
 _SHORT_FORMS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?Inf\b|-NaN\b')
 """Numbers that RapidJSON reads and Python's reader only in their long form; strings, to step over them."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_INT64_MIN, _TOO_LARGE = -(2**63), 2**64
 _INTEGER_DIGITS = 20
-"""Of 2**64, with a sign to spare."""
+"""No integer of 64 bits has more, sign and all."""
 
 
 class _UnreadableError(Exception):
@@ -94,8 +95,9 @@ def _long_form(match: re.Match[str]) -> str:
 
 
 def _integer(digits: str) -> int | float:
-    # Python refuses integers of thousands of digits; RapidJSON reads what no 64 bits hold as a double.
-    return int(digits) if len(digits) <= _INTEGER_DIGITS else _finite(digits)
+    # RapidJSON reads what no 64 bits hold as a double; Python refuses thousands of digits.
+    number = int(digits) if len(digits) <= _INTEGER_DIGITS else _TOO_LARGE
+    return number if _INT64_MIN <= number < _TOO_LARGE else _finite(digits)
 
 
 def _finite(digits: str) -> float:

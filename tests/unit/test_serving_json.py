@@ -144,6 +144,14 @@ def test_short_forms_of_numbers_are_read() -> None:
     assert found[3:] == [math.inf, 'Inf"Inf', "\U0001f600"]
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**70])
+@pytest.mark.parametrize("besides", [b"1", b"NaN"])
+def test_integers_beyond_64_bits_are_doubles(number: int, besides: bytes) -> None:
+    """Whichever reader gets the body, a number that no integer type holds is RapidJSON's double."""
+    found = json_text.parse(b'{"a": [%d, %d, %s]}' % (number, 2**64 - 1, besides))["a"]
+    assert (type(found[0]), found[0], found[1]) == (float, float(number), 2**64 - 1)
+
+
 @pytest.mark.parametrize("depth", [70, 900])
 def test_lists_deeper_than_any_tensor_are_refused(depth: int) -> None:
     """A list nested beyond what an array has dimensions is the caller's mistake, however deep it is."""
