@@ -52,20 +52,20 @@ def _picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (
 def test_the_client_prints_and_draws(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pictures of two sizes over two servers: boxes, classes by name and scores, printed and drawn."""
+    """Pictures of two sizes over two servers: boxes, classes, scores, printed and drawn into a new folder."""
     pictures = [
         _picture(tmp_path / "a.png", RED),
         _picture(tmp_path / "b.png", BLUE),
         _picture(tmp_path / "c.png", BLUE, (40, 40)),
     ]
-    where = (f"--server={address},{address}", f"--output={tmp_path}")
+    where = (f"--server={address},{address}", f"--output={tmp_path / 'found'}")
     assert run_script(monkeypatch, CLIENT, *pictures, *where) == 0
     printed = capsys.readouterr().out
     for heading in ("detection_boxes", "detection_classes", "detection_scores"):
         assert printed.count(heading) == 3
     assert printed.count("0.2500  0.2500  0.7500  0.7500") == 3
     assert (printed.count("1 red thing"), printed.count("3 blue thing")) == (1, 2)
-    with Image.open(tmp_path / "a-detections.png") as drawn:
+    with Image.open(tmp_path / "found" / "a-detections.png") as drawn:
         assert drawn.size == (80, 60)
         changed = np.any(np.asarray(drawn) != RED, axis=-1)
     assert changed[45, 20:60].all()
@@ -94,7 +94,7 @@ def test_the_coco_detector_finds_what_it_is_known_to_find(
     words = ("serve", f"GRAPH={graph}", f"MODELS={tmp_path}")
     with served(tmp_path / "server.log", "object_detection", *words) as where:
         photo = testdata / "images" / name
-        assert run_script(monkeypatch, CLIENT, photo, f"--server={where}", f"--output={tmp_path}") == 0
+        assert run_script(monkeypatch, CLIENT, photo, f"--server={where}", f"--output={tmp_path / 'found'}") == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  0")]
     known = [found for found in expected["detections"] if found["score"] >= 0.5]
     assert len(rows) == len(known) > 0

@@ -59,6 +59,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         pictures = [Picture(path, read(path)) for path in given.images]
+        given.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         sys.stderr.write(f"client: {error}\n")
         return 2
