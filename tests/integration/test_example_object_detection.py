@@ -94,7 +94,7 @@ def test_the_coco_detector_finds_what_it_is_known_to_find(
     words = ("serve", f"GRAPH={graph}", f"MODELS={tmp_path}")
     with served(tmp_path / "server.log", "object_detection", *words) as where:
         photo = testdata / "images" / name
-        assert run_script(monkeypatch, CLIENT, photo, f"--server={where}", f"--output={tmp_path / 'found'}") == 0
+        assert run_script(monkeypatch, CLIENT, photo, f"--server={where}", f"--output={tmp_path}") == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  0")]
     known = [found for found in expected["detections"] if found["score"] >= 0.5]
     assert len(rows) == len(known) > 0
