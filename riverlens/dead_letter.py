@@ -17,6 +17,7 @@ TOPIC = "dlq-topic"
 PARTITION = "dlq-partition"
 OFFSET = "dlq-offset"
 AT = "dlq-at"
+CAPTURED_AT = "dlq-captured-at"
 NULL_VALUE = "dlq-null-value"
 VALUE_OMITTED = "dlq-value-omitted"
 
@@ -62,12 +63,14 @@ def dead_letter_headers(
     reason: Reason,
     detail: str,
     at_ms: int,
+    captured_at_ms: int,
     null_value: bool = False,
 ) -> list[tuple[str, bytes]]:
     """Headers of a dead letter: the frame's own, less `dlq-*` of an earlier round, then ours.
 
     `detail` is cut to 500 characters. `null_value` marks a frame whose value was null: it travels as
-    b'' because a record without key and value cannot be produced.
+    b'' because a record without key and value cannot be produced. `captured_at_ms` is kept because the
+    frame's record timestamp, which mostly tells it, gives way to the dead letter's own.
     """
     kept = [(name, value or b"") for name, value in original if not name.startswith("dlq-")]
     ours = {
@@ -77,6 +80,7 @@ def dead_letter_headers(
         PARTITION: str(origin.partition),
         OFFSET: str(origin.offset),
         AT: to_rfc3339(at_ms),
+        CAPTURED_AT: to_rfc3339(captured_at_ms),
     }
     if null_value:
         ours[NULL_VALUE] = "true"

@@ -2,7 +2,8 @@
 
 Key: the camera id. Value: the encoded image as it is. Timestamp: capture time. Headers, all optional:
 `content-type`, `frame-id`, `sequence`, `captured-at` (RFC 3339, wins over the timestamp), `camera-id`
-(read where the key is absent), `traceparent`. So `kcat -k lobby < photo.jpg` makes a valid frame.
+(read where the key is absent), `traceparent`; and, on frames that came back from the dead letters,
+`redriven` (how often) and `redriven-from` (where the frame lay at first). So `kcat -k lobby < photo.jpg` makes a valid frame.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ SEQUENCE = "sequence"
 CAPTURED_AT = "captured-at"
 TRACEPARENT = "traceparent"
 REDRIVEN = "redriven"
+REDRIVEN_FROM = "redriven-from"
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 """The largest frame a default topic, producer and worker agree on; a phone photo exceeds Kafka's 1 MB."""
@@ -54,6 +56,8 @@ class Frame:
         sequence: the producer's count of the frame within its camera (>= 0), or None.
         content_type: a MIME type; magic bytes win over it.
         traceparent: W3C trace context, or None.
+        redriven: how often it came back from the dead letters; 0 for an ordinary frame.
+        redriven_from: the event id that it would have had at first (topic/partition/offset), or None.
     """
 
     camera_id: str
@@ -63,6 +67,8 @@ class Frame:
     sequence: int | None = None
     content_type: str | None = None
     traceparent: str | None = None
+    redriven: int = 0
+    redriven_from: str | None = None
 
     def key(self) -> bytes:
         """The record's key: the camera id in UTF-8."""
@@ -76,6 +82,8 @@ class Frame:
             (SEQUENCE, None if self.sequence is None else str(self.sequence)),
             (CAPTURED_AT, to_rfc3339(self.captured_at_ms)),
             (TRACEPARENT, self.traceparent),
+            (REDRIVEN, str(self.redriven) if self.redriven else None),
+            (REDRIVEN_FROM, self.redriven_from),
         )
         return [(name, value.encode("utf-8", "replace")) for name, value in pairs if value is not None]
 
@@ -97,6 +105,8 @@ def read_frame(record: Record) -> Frame:
         sequence=_sequence(headers.get(SEQUENCE)),
         content_type=headers.get(CONTENT_TYPE),
         traceparent=headers.get(TRACEPARENT),
+        redriven=_sequence(headers.get(REDRIVEN)) or 0,
+        redriven_from=headers.get(REDRIVEN_FROM),
     )
 
 

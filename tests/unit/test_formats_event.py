@@ -226,7 +226,13 @@ def test_a_dead_letter_says_why_and_keeps_the_rest(
 ) -> None:
     """The frame's own headers stay in order, those of an earlier round go, ours validate."""
     headers = dead_letter_headers(
-        original, origin=origin, reason=reason, detail=detail, at_ms=at_ms, null_value=null
+        original,
+        origin=origin,
+        reason=reason,
+        detail=detail,
+        at_ms=at_ms,
+        captured_at_ms=at_ms - 1000,
+        null_value=null,
     )
     assert all(isinstance(value, bytes) for _, value in headers)
     kept = [pair for pair in original if not pair[0].startswith("dlq-")]

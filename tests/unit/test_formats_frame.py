@@ -47,6 +47,8 @@ def test_no_record_makes_reading_raise(
     sequence=st.none() | st.integers(0, 10**18 - 1),
     content_type=st.none() | TEXT,
     traceparent=st.none() | TEXT,
+    redriven=st.integers(0, 10**18 - 1),
+    redriven_from=st.none() | st.just("frames/3/992817"),
 )
 def test_a_frame_written_is_the_frame_read(
     *,
@@ -57,9 +59,21 @@ def test_a_frame_written_is_the_frame_read(
     sequence: int | None,
     content_type: str | None,
     traceparent: str | None,
+    redriven: int,
+    redriven_from: str | None,
 ) -> None:
     """Any camera, bytes, time and headers, unicode among them, come back; the headers keep the schema."""
-    frame = Frame(camera, image, captured_at_ms, frame_id, sequence, content_type, traceparent)
+    frame = Frame(
+        camera,
+        image,
+        captured_at_ms,
+        frame_id,
+        sequence,
+        content_type,
+        traceparent,
+        redriven,
+        redriven_from,
+    )
     headers = frame.headers()
     assert read_frame(FakeRecord(image, frame.key(), 3, 0, tuple(headers))) == frame
     VALIDATOR.validate({name: value.decode() for name, value in headers})

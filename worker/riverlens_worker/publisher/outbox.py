@@ -132,6 +132,7 @@ def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgo
         reason=reason,
         detail=rejected.detail,
         at_ms=now_ms,
+        captured_at_ms=source.frame.captured_at_ms,
         null_value=source.null_value,
     )
     return Outgoing(
