@@ -79,11 +79,37 @@ def _bmp(width: int, height: int) -> bytes:
     return b"BM" + sizes + bytes(64)
 
 
+def scans(side: int, count: int) -> bytes:
+    """A progressive JPEG of nothing, over and over: each scan passes over all pixels."""
+    plain = encode(scene(16, 16)[:, :, 0] // 255, "JPEG", progressive=True)
+    at = plain.find(b"\xff\xc2") + 5
+    huge = plain[:at] + struct.pack(">HH", side, side) + plain[at + 4 : -2]
+    return huge + huge[huge.rfind(b"\xff\xda") :] * count + b"\xff\xd9"
+
+
+def _run_lengths(count: int) -> bytes:
+    body = b"\x01\0" * count + b"\0\x01"
+    head = struct.pack("<IiiHHIIiiII", 40, 4000, 4000, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + len(body), 0, 0, 1078) + head + bytes(1024) + body
+
+
+def _strips(count: int) -> bytes:
+    """A TIFF of one row a strip, all of them the same 8 bytes."""
+    at = 16 + 8 * count
+    arrays = struct.pack("<I", 8) * 2 * count
+    tags = ((256, 4, 1, 8), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1))
+    tags += ((273, 4, count, 16), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, 16 + 4 * count))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<I", at) + bytes(8) + arrays + struct.pack("<H", 9) + entries + bytes(4)
+
+
 def too_large() -> dict[str, bytes]:
     """Files whose header tells that they pass the pixel limit."""
     return {
         "png": png(65_536, 65_536),
         "jpeg": _jpeg(_HUGE, _HUGE),
+        "jpeg of scans": scans(4_000, 2_000),
+        "jpeg of scans, junk between": scans(4_000, 2_000)[:20] + b"\0" + scans(4_000, 2_000)[20:],
         "truncated jpeg": _jpeg(_HUGE, _HUGE)[:-2],
         "bmp": _bmp(60_000, 60_000),
         "gif screen": _gif((65_535, 65_535), (1, 1)),
@@ -113,6 +139,8 @@ def undecodable() -> dict[str, bytes]:
         "png of chunks": png(8, 8, *[_chunk(b"juNk", b"")] * 300_000),
         "jpeg of fill bytes": b"\xff\xd8" + b"\xff" * 4_000_000,
         "jpeg of restarts": b"\xff\xd8" + b"\xff\xd0" * 2_000_000,
+        "bmp of run lengths": _run_lengths(3_900_000),
+        "tiff of strips": _strips(900_000),
         "webp canvas lies": _riff(_canvas(10), _lossy(16_383)),
         "webp frame lies": _riff(
             _canvas(10, flags=2), (b"ANIM", bytes(6)), (b"ANMF", lie + b"VP8 J\0\0\0" + _lossy(16_383)[1])

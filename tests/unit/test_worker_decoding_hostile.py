@@ -98,10 +98,13 @@ def test_odd_images_look_as_pillow_shows_them(testdata: Path) -> None:
 
 
 MEMORY = """
-import resource, sys
+import resource, sys, time
 from riverlens_worker.decoding import UndecodableError, to_row
 from tests import image_bombs
 from tests.worker_parts import TARGETS, encode, scene
+
+def cpu_s():
+    return time.process_time()
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -112,10 +115,12 @@ for image_format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"):
 before = peak_mb()
 for name, image in files.items():
     for target in TARGETS.values():
+        started_s = cpu_s()
         try:
             print(name, to_row(image, None, target).size)
         except UndecodableError as error:
             print(name, error.reason.value)
+        assert cpu_s() - started_s < 2, f"{name} took {cpu_s() - started_s:.1f} s"
     assert peak_mb() - before < 40, f"{name} took {peak_mb() - before:.0f} MB"
 """
 

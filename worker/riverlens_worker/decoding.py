@@ -35,6 +35,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 _JPEG_QUALITY = 95
 _JPEG_MAX_SIDE = 65_500
 """Of libjpeg (JPEG_MAX_DIMENSION)."""
+_MOST_SCANNED = 2_000_000_000
+"""Pixels of all scans of a JPEG together: a second's work. A camera's progressive JPEG has ten scans."""
 _SHORT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION_TAG = 0x0112
 
@@ -143,9 +145,10 @@ def _to_row(image: bytes, content_type: str | None, target: Target) -> Row:
     header = read_header(image)
     if header is None:
         raise _unknown(image, content_type)
-    if header.endless:
-        raise UndecodableError(Reason.UNDECODABLE, f"the header of this {header.format} does not end")
+    if header.costly:
+        raise UndecodableError(Reason.UNDECODABLE, f"a {header.format} that is not read: {header.costly}")
     _check_pixels(header.width, header.height, target.max_pixels)
+    _check_scans(header.scans, header.width, header.height)
     if target.kind is InputKind.ENCODED and header.plain and header.orientation == 1:
         assert header.width is not None  # noqa: S101  # plain headers tell the size
         assert header.height is not None  # noqa: S101  # likewise
@@ -187,6 +190,13 @@ def _check_pixels(width: int | None, height: int | None, limit: int) -> None:
         raise UndecodableError(Reason.TOO_LARGE, f"{width} x {height} pixels; max_pixels is {limit}")
 
 
+def _check_scans(scans: int, width: int | None, height: int | None) -> None:
+    if width is not None and height is not None and scans * width * height > _MOST_SCANNED:
+        raise UndecodableError(
+            Reason.TOO_LARGE, f"{scans} scans of {width} x {height} pixels take seconds to decode"
+        )
+
+
 def _decode(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, tuple[int, int]]:
     """Upright RGB pixels, perhaps already scaled down; and the image's own size as a person sees it."""
     if header.plain and header.format == "JPEG" and header.orientation is not None:
@@ -219,6 +229,7 @@ def _decode_jpeg(
 def _decode_any(image: bytes, header: ImageHeader, target: Target) -> tuple[Pixels, tuple[int, int]]:
     with Image.open(BytesIO(image), formats=_FORMATS) as opened:
         _check_pixels(opened.width, opened.height, target.max_pixels)
+        _check_scans(header.scans, opened.width, opened.height)
         if opened.format in {"JPEG", "MPO"}:
             turned = (header.orientation or _orientation(opened)) in TURNED
             wanted = _wanted_size(opened.size[::-1] if turned else opened.size, target)

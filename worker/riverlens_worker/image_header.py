@@ -17,11 +17,20 @@ _PLAIN_SOF = frozenset({0xC0, 0xC1, 0xC2})
 _PLAIN_SAMPLES = frozenset({(8, 1), (8, 3)})
 """Precision in bits, components."""
 _SOS, _EOI, _APP1 = 0xDA, b"\xff\xd9", 0xE1
+_SCAN = b"\xff\xda"
+_SEQUENTIAL_SOF = frozenset({0xC0, 0xC1})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_ORIENTATION = 8
 _TAIL_BYTES = 64
 _MAX_STEPS = 2_000
 """Segments or chunks looked at; no camera writes more, and a file made of millions costs seconds."""
+_ENDLESS = "its header does not end"
+_MOST_STRIPS = 100_000
+"""Strips or tiles of a TIFF: a loop in Python reads them, 7 us each."""
+_MOST_RUN_LENGTH_BYTES = 1024 * 1024
+"""Of a BMP in run lengths: a loop in Python reads them, 0.3 s a MiB, and no camera writes them."""
+_TIFF_OFFSETS = frozenset({273, 324})
+"""Tags of StripOffsets and TileOffsets."""
 _TIFF_SIZES = {256: 0, 257: 1, 322: 0, 323: 1}
 """Tags of ImageWidth, ImageLength, TileWidth, TileLength: which of (width, height) each bounds."""
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "B", 8: "H", 9: "I", 16: "Q", 17: "Q"}
@@ -39,7 +48,8 @@ class ImageHeader:
         orientation: Exif orientation 1 to 8 (1 is upright), or None where only a full reader can tell.
         plain: an ordinary JPEG (baseline, extended or progressive, 8 bit, 1 or 3 components, whole) or
             a whole PNG: TensorFlow and libjpeg-turbo read it as it is.
-        endless: it has more segments than are worth reading.
+        costly: why to read on would cost seconds, as no camera's image does; "" where it would not.
+        scans: at most so many passes over all pixels does a decoder make; 1 but for JPEGs.
     """
 
     format: str
@@ -47,7 +57,8 @@ class ImageHeader:
     height: int | None
     orientation: int | None
     plain: bool
-    endless: bool = False
+    costly: str = ""
+    scans: int = 1
 
 
 def read_header(value: bytes) -> ImageHeader | None:
@@ -61,28 +72,33 @@ def read_header(value: bytes) -> ImageHeader | None:
 def _jpeg(value: bytes) -> ImageHeader:
     width = height = None
     ordinary = False
+    in_one_scan = b""
     exif: bytes | None = None
     position, end = 2, len(value)
     for _ in range(_MAX_STEPS):
         if position + 4 > end or value[position] != 0xFF or value[position + 1] == 0:  # noqa: PLR2004  # no marker
-            return ImageHeader("JPEG", width, height, None, plain=False)
+            return ImageHeader("JPEG", width, height, None, plain=False, scans=value.count(_SCAN))
         marker = value[position + 1]
         if marker == 0xFF or marker in _STANDALONE:  # noqa: PLR2004  # fill bytes and markers without length
             position += 1 if marker == 0xFF else 2  # noqa: PLR2004  # the marker itself
             continue
         if marker == _SOS:
             whole = value.rfind(_EOI, -_TAIL_BYTES) > 0
-            return ImageHeader("JPEG", width, height, _exif_orientation(exif), plain=ordinary and whole)
+            # A first scan of all components is the only one that is read, unless the image is progressive.
+            scans = 1 if value[position + 4 : position + 5] == in_one_scan else value.count(_SCAN)
+            orientation = _exif_orientation(exif)
+            return ImageHeader("JPEG", width, height, orientation, plain=ordinary and whole, scans=scans)
         length = int.from_bytes(value[position + 2 : position + 4])
         body = value[position + 4 : position + 2 + length]
         if marker in _SOF and len(body) >= 6:  # noqa: PLR2004  # precision, height, width, components
             precision, height, width, components = struct.unpack_from(">BHHB", body)
             ordinary = marker in _PLAIN_SOF and (precision, components) in _PLAIN_SAMPLES
             ordinary &= 0 not in {width, height}
+            in_one_scan = bytes([components]) if marker in _SEQUENTIAL_SOF else b""
         elif marker == _APP1 and body.startswith(_EXIF) and exif is None:
             exif = body[len(_EXIF) :]  # the first one counts; later ones continue it
         position += 2 + length
-    return ImageHeader("JPEG", width, height, None, plain=False, endless=True)
+    return ImageHeader("JPEG", width, height, None, plain=False, costly=_ENDLESS)
 
 
 def _exif_orientation(tiff: bytes | None) -> int | None:
@@ -122,7 +138,7 @@ def _png(value: bytes) -> ImageHeader:
         rotated |= chunk == b"eXIf"
         animated |= chunk == b"acTL"
         position += 12 + length
-    return ImageHeader("PNG", width, height, None, plain=False, endless=True)
+    return ImageHeader("PNG", width, height, None, plain=False, costly=_ENDLESS)
 
 
 def _gif(value: bytes) -> ImageHeader:
@@ -146,27 +162,32 @@ def _webp(value: bytes) -> ImageHeader | None:
     return ImageHeader("WEBP", width, height, None, plain=False)
 
 
-def _bmp(_: bytes) -> ImageHeader:
-    return ImageHeader("BMP", None, None, 1, plain=False)
+def _bmp(value: bytes) -> ImageHeader:
+    run_lengths = value[30:34] in {b"\1\0\0\0", b"\2\0\0\0"}
+    costly = "run lengths beyond 1 MiB" if run_lengths and len(value) > _MOST_RUN_LENGTH_BYTES else ""
+    return ImageHeader("BMP", None, None, 1, plain=False, costly=costly)
 
 
 def _tiff(value: bytes) -> ImageHeader:
     order = "<" if value[:1] == b"I" else ">"
     big = b"+" in value[2:4]  # BigTIFF's version
-    sizes = [0, 0]
+    sizes, strips = [0, 0], 0
     try:
         (directory,) = struct.unpack_from(order + ("Q" if big else "I"), value, 8 if big else 4)
         (count,) = struct.unpack_from(order + ("Q" if big else "H"), value, directory)
         first, entry_bytes, value_at = directory + (8 if big else 2), 20 if big else 12, 12 if big else 8
         for entry in range(first, first + entry_bytes * min(count, _MAX_STEPS), entry_bytes):
-            tag, kind = struct.unpack_from(f"{order}HH", value, entry)
+            tag, kind, number = struct.unpack_from(order + ("HHQ" if big else "HHI"), value, entry)
+            if tag in _TIFF_OFFSETS:
+                strips = max(strips, number)
             if tag in _TIFF_SIZES and kind in _TIFF_INTEGERS:
                 # Libraries differ in which of two equal tags counts: take the larger.
                 (size,) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value, entry + value_at)
                 sizes[_TIFF_SIZES[tag]] = max(sizes[_TIFF_SIZES[tag]], size)
     except (struct.error, OverflowError):
         pass  # cut off: whether the rest is an image is for a full reader to say
-    return ImageHeader("TIFF", sizes[0] or None, sizes[1] or None, None, plain=False)
+    costly = f"{strips} strips or tiles" if strips > _MOST_STRIPS else ""
+    return ImageHeader("TIFF", sizes[0] or None, sizes[1] or None, None, plain=False, costly=costly)
 
 
 _READERS: tuple[tuple[tuple[bytes, ...], Callable[[bytes], ImageHeader | None]], ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from riverlens_worker.detections import MisshapenReplyError, read_answers
@@ -86,7 +87,8 @@ def _predictions(
 ) -> list[Prediction | Rejected]:
     return [
         Prediction(
-            source=frame,
+            # Answers that wait for a slow frame before them must not keep their pixels.
+            source=replace(frame, row=b""),
             answer=answer,
             version=version,
             predict_ms=(answered_s - started_s) * 1000,
