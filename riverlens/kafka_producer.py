@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -94,6 +95,36 @@ async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
         await asyncio.wait([stopping])
     if not stopping.cancelled() and isinstance(stopping.exception(), KafkaError):
         _log.debug("the Kafka client ended with %r", stopping.exception())
+    transactions = client._txn_manager  # noqa: SLF001  # what it failed with lies nowhere else, and must be read
+    ended = None if transactions is None else transactions._transaction_waiter  # noqa: SLF001  # the same
+    if ended is not None and ended.done() and not ended.cancelled():
+        ended.exception()
+
+
+def log_leftovers(loop: asyncio.AbstractEventLoop) -> None:
+    """Log errors that a given-up client leaves in its own futures and tasks in one line, at debug level.
+
+    Nobody can retrieve them: a client that is cut off drops what it was waiting for, and asyncio would print
+    a traceback for each. Every other error goes to the loop's own handler.
+    """
+
+    def handle(running: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if "never retrieved" in context.get("message", "") and _is_aiokafkas(error):
+            _log.debug("a Kafka client that was given up left behind: %r", error)
+        else:
+            running.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+
+
+def _is_aiokafkas(error: BaseException | None) -> bool:
+    if isinstance(error, KafkaError):
+        return True
+    trace = error.__traceback__ if error is not None else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("aiokafka.")
 
 
 async def _cut_off(client: AIOKafkaProducer) -> None:

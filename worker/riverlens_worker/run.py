@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from riverlens.errors import RiverlensError
+from riverlens.kafka_producer import log_leftovers
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
 from riverlens_worker.admin import Admin
@@ -51,6 +52,7 @@ async def run_worker(settings: WorkerSettings) -> None:
     pipeline = Pipeline(settings, metrics)
     admin = Admin(registry, pipeline.not_ready)
     loop = asyncio.get_running_loop()
+    log_leftovers(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, pipeline.stop)
     try:
