@@ -3,7 +3,8 @@
 Key: the camera id. Value: the encoded image as it is. Timestamp: capture time. Headers, all optional:
 `content-type`, `frame-id`, `sequence`, `captured-at` (RFC 3339, wins over the timestamp), `camera-id`
 (read where the key is absent), `traceparent`; and, on frames that came back from the dead letters,
-`redriven` (how often) and `redriven-from` (where the frame lay at first). So `kcat -k lobby < photo.jpg` makes a valid frame.
+`redriven` (how often) and `redriven-from` (where the frame lay at first). So `kcat -k lobby < photo.jpg`
+makes a valid frame.
 """
 
 from __future__ import annotations
