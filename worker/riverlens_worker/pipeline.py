@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.batcher import Batcher
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _RATE_OVER_S = 2.0
 _STOP_S = 3.0
+_GRACE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -167,12 +169,20 @@ class Pipeline:
 
     async def _start(self) -> ServedModel:
         """Ask Kafka and the model server at once; join the group only when the model has answered."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._publisher.start())
-            found = group.create_task(discover(self._endpoints, self._settings, self._waiting))
+        kafka = asyncio.create_task(self._publisher.start())
+        model = asyncio.create_task(discover(self._endpoints, self._settings, self._waiting))
+        try:
+            await asyncio.wait({kafka, model}, return_when=asyncio.FIRST_EXCEPTION)
+            # Kafka's client leaves connections open where its start is cancelled half-way.
+            await asyncio.wait({kafka}, timeout=_GRACE_S)
+        finally:
+            ended = [task for task in (kafka, model) if not task.done() and task.cancel()]
+            await asyncio.gather(*ended, return_exceptions=True)
+        for task in (kafka, model):
+            raise_if_failed(task)
         # Not beside it: a join that is cancelled because the model is refused leaves connections open.
         await self._source.start(self._publisher)
-        return found.result()
+        return model.result()
 
     def _assemble(self, model: ServedModel) -> _Stages:
         settings, metrics = self._settings, self._metrics
@@ -224,7 +234,7 @@ class Pipeline:
         self._metrics.state.set(state.value)
 
 
-def raise_if_failed(task: asyncio.Task[None]) -> None:
+def raise_if_failed(task: asyncio.Task[Any]) -> None:
     """Raise what a finished task failed with; a cancelled one failed with nothing."""
     if not task.cancelled() and task.exception() is not None:
         task.result()
