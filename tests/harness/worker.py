@@ -144,7 +144,12 @@ def _labels(labels: dict[str, str]) -> str:
 
 def flags(settings: dict[str, object]) -> list[str]:
     """Command line flags of settings by field name."""
-    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    found = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        switch = {True: f"--{flag}", False: f"--no-{flag}"}
+        found.append(switch[value] if isinstance(value, bool) else f"--{flag}={value}")
+    return found
 
 
 def start_worker(

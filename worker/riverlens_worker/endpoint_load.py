@@ -11,6 +11,7 @@ STALE_S = 5.0
 """A cost that no answer has proved for so long counts as unknown: a slow server may have recovered."""
 MAX_TIMEOUTS = 2
 """Calls in a row that run into their deadline before a server counts as gone."""
+_ROUNDS_NEAR_REFUSAL = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +30,8 @@ class EndpointLoad:
         most_calls: calls under way at once, at most.
         fit: what its device costs.
         calls: those under way, oldest first.
-        calls_limit: how many it bears now: halved at every overload, growing back by one a full round.
+        calls_limit: how many it bears now: halved at every overload, growing back by one for each round of
+            calls that passed, but slowly where it was refused before.
         passed_s, started_s: when it last answered a call, and got one; minus infinity before.
         alone: one call has it to itself.
     """
@@ -41,12 +43,14 @@ class EndpointLoad:
     passed_s: float = float("-inf")
     started_s: float = float("-inf")
     alone: bool = False
+    _refused_at: int = 0
     _overloads: int = 0
     _timeouts: int = 0
     _paused_until_s: float = float("-inf")
 
     def __post_init__(self) -> None:
         self.calls_limit = float(self.most_calls)
+        self._refused_at = self.most_calls + 1
 
     @property
     def rows(self) -> int:
@@ -79,7 +83,11 @@ class EndpointLoad:
         self.fit.add(call.rows, now_s - max(call.started_s, self.passed_s))
         self.passed_s = now_s
         self._overloads = self._timeouts = 0
-        self.calls_limit = min(float(self.most_calls), self.calls_limit + 1 / max(1.0, self.calls_limit))
+        near = int(self.calls_limit) + 1 >= self._refused_at
+        rounds = _ROUNDS_NEAR_REFUSAL if near else 1
+        self.calls_limit = min(float(self.most_calls), self.calls_limit + 1 / rounds / self.calls_limit)
+        if self.calls_limit > self._refused_at:
+            self._refused_at = self.most_calls + 1
 
     def overloaded(self, call: Call, now_s: float, backoff: Backoff, chance: float) -> float:
         """A call was refused as one too many; returns the seconds it is given.
@@ -88,6 +96,7 @@ class EndpointLoad:
         """
         if call.started_s >= self._paused_until_s:
             self._overloads += 1
+            self._refused_at = max(1, len(self.calls))
             self.calls_limit = max(1.0, self.calls_limit / 2)
             self._paused_until_s = now_s + backoff.delay_s(self._overloads, chance)
         return max(0.0, self._paused_until_s - now_s)

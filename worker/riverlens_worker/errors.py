@@ -59,7 +59,7 @@ class Limit(Enum):
 
 
 BACKOFFS: Mapping[Action, Backoff] = {
-    Action.AWAY: Backoff(first_ms=100, limit_ms=5_000),
+    Action.AWAY: Backoff(first_ms=100, limit_ms=2_000),
     Action.OVERLOAD: Backoff(first_ms=50, limit_ms=2_000),
     Action.RETRY: Backoff(first_ms=100, limit_ms=2_000),
 }

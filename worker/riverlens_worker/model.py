@@ -69,7 +69,7 @@ class ServedModel:
     tells_info: bool
     readings: dict[int, Reading] = field(default_factory=dict)
 
-    async def reading(self, version: int, endpoint: Endpoint) -> Reading:
+    async def reading(self, version: int, endpoint: ModelServer | None = None) -> Reading:
         """How answers of `version` are read; asks a new version, where it answered, for its labels once.
 
         Raises:
@@ -77,7 +77,9 @@ class ServedModel:
         """
         if version not in self.readings:
             name = self.settings.model
-            info = await _ask_info(endpoint, name, version) if self.tells_info else ModelFacts()
+            info = (
+                await _ask_info(endpoint or self.endpoint, name, version) if self.tells_info else ModelFacts()
+            )
             self.readings[version] = Reading(
                 self.own_labels if self.own_labels is not None else info.labels,
                 self.settings.min_score,

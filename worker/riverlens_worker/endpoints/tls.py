@@ -135,10 +135,12 @@ async def _handshake(where: str, host: str, port: int, tls: Tls) -> str | None:
     except ssl.SSLError as error:
         return _refused(where, tls, error)
     try:
-        # With TLS 1.3 a server judges our certificate after our side of the handshake is done.
+        # With TLS 1.3 a server judges our certificate after our side of the handshake is done: one that
+        # takes it begins to speak HTTP/2, one that does not sends an alert, or just closes.
         async with asyncio.timeout(_ALERT_S):
-            await reader.read(1)
-    except ssl.SSLError as error:
+            if not await reader.read(1):
+                return _refused(where, tls, ConnectionResetError("closed after the handshake"))
+    except (ssl.SSLError, ConnectionResetError) as error:
         return _refused(where, tls, error)
     except TimeoutError:
         return None
@@ -147,7 +149,7 @@ async def _handshake(where: str, host: str, port: int, tls: Tls) -> str | None:
     return None
 
 
-def _refused(where: str, tls: Tls, error: ssl.SSLError) -> str:
+def _refused(where: str, tls: Tls, error: OSError) -> str:
     said = _said(error)
     if any(text in str(error) for text in _NO_TLS):
         return f"{where} does not speak TLS; see server_tls and the port in server"

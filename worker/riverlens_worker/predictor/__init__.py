@@ -32,6 +32,7 @@ __all__ = ["Predictor", "PredictorPorts"]
 logger = logging.getLogger(__name__)
 
 _STALLED_S = 5.0
+_COMPLAIN_EVERY_S = 2.0
 _REGROUP_CALLS = 16
 
 
@@ -60,6 +61,7 @@ class Predictor:
         self._calls = 0
         self._answered = 0
         self._passed_s = time.monotonic()
+        self._complained_s = float("-inf")
         self._taking: asyncio.Task[None] | None = None
         self._ended = False
         self._wake = asyncio.Event()
@@ -269,10 +271,11 @@ class Predictor:
 
     def _complain(self, failed: Failed) -> None:
         """Say what is wrong, now and then; /readyz says so where nothing passes for a while."""
-        attempts, why = failed.piece.attempts, failed.verdict.why
-        if attempts == 1 or attempts % 10 == 0:
+        why, now_s = failed.verdict.why, time.monotonic()
+        if now_s - self._complained_s > _COMPLAIN_EVERY_S:
+            self._complained_s = now_s
             logger.warning("Predict on %s failed, trying again: %s", failed.endpoint.server, why)
-        if time.monotonic() - self._passed_s > _STALLED_S:
+        if now_s - self._passed_s > _STALLED_S:
             self._ports.waiting(f"{failed.endpoint.server}: {why}")
 
     async def _follow(self, failed: Failed, outcome: Outcome) -> None:

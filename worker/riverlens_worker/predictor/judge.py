@@ -63,8 +63,8 @@ class Judge:
         if verdict.limit is Limit.ROWS and verdict.max_rows is not None:
             if self._fixed_rows is not None and verdict.max_rows < self._fixed_rows:
                 raise ModelError(
-                    f"the model at {failed.endpoint.server} takes just {self._fixed_rows} rows, its server at "
-                    f"most {verdict.max_rows}; see max_batch_size in the server's batching file"
+                    f"the model at {failed.endpoint.server} takes just {self._fixed_rows} rows, its server "
+                    f"at most {verdict.max_rows}; see max_batch_size in the server's batching file"
                 )
             limits.refused_rows(verdict.max_rows)
         elif rows == 1:
