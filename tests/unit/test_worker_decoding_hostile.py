@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from riverlens.dead_letter import Reason
 from riverlens.signature import InputKind, PixelRule
 from riverlens_worker.decoding import Row, Target, UndecodableError, to_row
 from tests import image_bombs
+from tests.mutations import mutated, seeds
 from tests.worker_parts import ENCODED, FREE, TARGETS, encode, examples, scene, target
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks on odd files
@@ -101,6 +101,7 @@ MEMORY = """
 import resource, sys, time
 from riverlens_worker.decoding import UndecodableError, to_row
 from tests import image_bombs
+from tests.mutations import mutated, seeds
 from tests.worker_parts import TARGETS, encode, scene
 
 def cpu_s():
@@ -160,56 +161,10 @@ def test_real_bombs_are_too_large(testdata: Path, name: str) -> None:
     assert {_try(image, wanted) for wanted in TARGETS.values()} == {Reason.TOO_LARGE}
 
 
-@cache
-def _seeds() -> tuple[bytes, ...]:
-    """Small good files of every format and kind."""
-    pixels = scene(40, 24)
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, "seen from the bridge"
-    alpha = np.dstack([pixels, pixels[:, :, 0]])
-    deep = pixels[:, :, 0].astype(np.uint16) * 257
-    animated, palette, cmyk = BytesIO(), BytesIO(), BytesIO()
-    picture = Image.fromarray(pixels)
-    picture.save(animated, "PNG", save_all=True, append_images=[Image.fromarray(pixels[::-1])])
-    picture.convert("P").save(palette, "PNG", transparency=3)
-    picture.convert("CMYK").save(cmyk, "JPEG")
-    return (
-        encode(pixels, "JPEG"),
-        encode(pixels, "JPEG", progressive=True, exif=exif),
-        encode(pixels[:, :, 0], "JPEG"),
-        encode(pixels, "PNG", exif=exif),
-        encode(deep, "PNG"),
-        encode(alpha, "PNG"),
-        encode(pixels, "WEBP", exif=exif),
-        encode(alpha, "WEBP", lossless=True),
-        encode(pixels, "GIF"),
-        encode(pixels, "BMP"),
-        *(encode(pixels, "TIFF", compression=kind) for kind in ("raw", "tiff_lzw", "tiff_deflate", "jpeg")),
-        encode(pixels[:, :, 0] > 100, "TIFF", compression="group4", exif=exif),
-        *(file.getvalue() for file in (animated, palette, cmyk)),
-    )
-
-
 FUZZED = [replace(wanted, max_pixels=1_000_000) for wanted in TARGETS.values()]
 _LETTERBOX = PixelRule(letterbox=True, high=1.0, mean=(0.5, 0.4, 0.3), planar=True)
 FUZZED += [target(dtype="float32", size=(32, 48), max_pixels=1_000_000, rule=_LETTERBOX)]
 FUZZED += [target(size=(None, 32), max_pixels=1_000_000), target(input_size=16, max_pixels=1_000_000)]
-EDITS = ("set", "set", "set", "cut", "insert", "repeat", "end")
-
-
-def _mutated(image: bytes, chance: random.Random) -> bytes:
-    for _ in range(chance.randint(1, 4)):
-        at = int(len(image) * chance.random() ** 2)  # headers are in front
-        text = chance.choice([b"\0", b"\xff", b"\x7f", chance.randbytes(1), chance.randbytes(4)])
-        before, after = image[:at], image[at:]
-        image = {
-            "set": before + text + after[len(text) :],
-            "cut": before + after[len(text) * 4 :],
-            "insert": before + text + after,
-            "repeat": before + after[: chance.randint(1, 40)] + after,
-            "end": before,
-        }[chance.choice(EDITS)]
-    return image
 
 
 @examples(100)
@@ -218,7 +173,7 @@ def test_mutated_images_are_rows_or_reasons(chance: random.Random) -> None:
     """Whatever is changed, cut or repeated in a real image: a whole row or a reason, no other exception."""
     own = random.Random(chance.getrandbits(64))  # noqa: S311  # a game with seeds; fifty times hypothesis' pace
     for _ in range(50):
-        image, wanted = _mutated(own.choice(_seeds()), own), own.choice(FUZZED)
+        image, wanted = mutated(own.choice(seeds()), own), own.choice(FUZZED)
         try:
             _try(image, wanted)
         except Exception as error:
