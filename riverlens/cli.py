@@ -22,6 +22,10 @@ class _Command(NamedTuple):
 _COMMANDS = (
     _Command(("demo",), "riverlens.demo.run", "the whole line on this machine, with a live table"),
     _Command(("worker", "run"), "riverlens_worker.run", "frames -> batches -> Predict -> events"),
+    _Command(("worker", "check"), "riverlens_worker.check.run", "what is wrong, before a worker runs"),
+    _Command(
+        ("worker", "redrive"), "riverlens_worker.redrive.run", "put dead letters back onto the frames topic"
+    ),
     _Command(("producer", "run"), "riverlens_producer.run", "videos, images, synthetic cameras -> Kafka"),
     _Command(("serving", "run"), "riverlens_serving.run", "the embedded model server"),
     _Command(("serving", "export"), "riverlens_serving.export.run", "a trained model -> a version to serve"),

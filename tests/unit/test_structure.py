@@ -59,9 +59,10 @@ SHELLS = {
     "model server": frozenset({"_stubs", "tensors", "endpoints", "model", "predictor"}),
     "kafka out": frozenset({"publisher"}),
     "http": frozenset({"admin"}),
+    "redrive": frozenset({"redrive"}),
 }
 # Alone may know all of them.
-WIRING = frozenset({"pipeline", "run", "__init__"})
+WIRING = frozenset({"check", "pipeline", "run", "__init__"})
 WORLD = frozenset(
     {
         "aiohttp",
