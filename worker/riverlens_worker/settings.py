@@ -98,7 +98,8 @@ class WorkerSettings(Settings):
     room_frames: int = Field(default=256, ge=1)
     """Frames of one partition inside the worker, at most; further ones stay on Kafka."""
     room_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
-    """Bytes of one partition's frames inside the worker, encoded and decoded, at most."""
+    """Bytes of one partition's frames inside the worker, encoded or fetched, at most; decoded ones are
+    bounded by max_batch_bytes, for all partitions together."""
     decode_threads: int = Field(default=2, ge=1, le=64)
     """Threads that decode images."""
     max_frame_bytes: int = Field(default=MAX_FRAME_BYTES, ge=1024)
