@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -32,15 +31,19 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
         yield SecuredKafka(broker, authority, passwords)
 
 
+def names_for(secured: SecuredKafka) -> TopicSet:
+    """Names of topics and a group that nobody has, and the settings that would make them."""
+    stem = f"s{secrets.token_hex(4)}"
+    frames, events, dlq = f"{stem}-frames", f"{stem}-events", f"{stem}-dlq"
+    settings = TopicsSettings(
+        kafka=secured.root, partitions=2, frames_topic=frames, events_topic=events, dlq_topic=dlq
+    )
+    return TopicSet(frames, events, dlq, f"{stem}-group", settings)
+
+
 @pytest.fixture
 async def secured_topics(secured: SecuredKafka) -> TopicSet:
     """Fresh topics on the secured Kafka."""
-    stem = f"s{secrets.token_hex(4)}"
-    names: dict[str, Any] = {
-        "frames_topic": f"{stem}-frames",
-        "events_topic": f"{stem}-events",
-        "dlq_topic": f"{stem}-dlq",
-    }
-    settings = TopicsSettings(kafka=secured.root, partitions=2, **names)
-    await ensure_topics(secured.root, topic_specs(settings))
-    return TopicSet(f"{stem}-frames", f"{stem}-events", f"{stem}-dlq", f"{stem}-group", settings)
+    topics = names_for(secured)
+    await ensure_topics(secured.root, topic_specs(topics.settings))
+    return topics

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ from riverlens.errors import UnreachableError
 from riverlens.frame import Frame
 from riverlens.frame_producer import FrameProducer
 from riverlens.kafka import KafkaSettings
-from riverlens.topics import TopicsSettings, ensure_topics
+from riverlens.topics import ensure_topics
 from tests.conftest import TopicSet
 from tests.harness.account import settled
 from tests.harness.images import jpeg
@@ -32,6 +31,7 @@ from tests.harness.security import (
     config_file,
     worker_rights,
 )
+from tests.harness.security_fixtures import names_for
 from tests.harness.topics import read_all
 from tests.harness.worker import flags, running, start_worker
 
@@ -55,51 +55,31 @@ async def test_the_whole_line_with_tls_logins_and_acls(
     secured: SecuredKafka, server: str, tmp_path: Path
 ) -> None:
     """Topics, producer and worker, each as a user with no right too many; no output has a password."""
-    stem = f"line{secrets.token_hex(4)}"
-    names: dict[str, Any] = {
-        "frames_topic": f"{stem}-frames",
-        "events_topic": f"{stem}-events",
-        "dlq_topic": f"{stem}-dlq",
-    }
-    topics = TopicSet(
-        names["frames_topic"],
-        names["events_topic"],
-        names["dlq_topic"],
-        f"{stem}-group",
-        TopicsSettings(kafka=secured.root, **names),
-    )
+    topics = names_for(secured)
     await secured.allow("camera", Acl(Resource.TOPIC, topics.frames, Operation.WRITE))
     await secured.allow("worker", *worker_rights(topics))
-    config = {
-        user: config_file(tmp_path / f"{user}.toml", secured.login(user))
-        for user in ("admin", "camera", "worker")
+    files = {
+        name: config_file(tmp_path / name, secured.login(name)) for name in ("admin", "camera", "worker")
     }
     debug = "--log-level=debug"
-    code, printed = await _command("topics", f"--config={config['admin']}", debug, *flags(names))
-    assert code == 0, printed
-    produce = ("--synthetic", "--frames=40", "--fps=0", "--size=64x48", "--scenes=2", "--progress=off", debug)
-    worker = start_worker(
-        tmp_path / "worker.log",
-        secured.login("worker"),
-        topics,
-        server,
-        config=config["worker"],
-        log_level="debug",
-    )
-    async with running(worker):
+    named = {f"{name}_topic": getattr(topics, name) for name in ("frames", "events", "dlq")}
+    code, output = await _command("topics", f"--config={files['admin']}", debug, *flags(named))
+    assert code == 0, output
+    settings = {"config": files["worker"], "log_level": "debug"}
+    kafka = secured.login("worker")
+    async with running(start_worker(tmp_path / "log", kafka, topics, server, **settings)) as worker:
         await worker.ready()
-        code, sent = await _command(
-            "producer", "run", f"--config={config['camera']}", f"--topic={topics.frames}", *produce
-        )
+        produce = ("--synthetic", "--frames=40", "--fps=0", "--size=64x48", "--scenes=2", "--progress=off")
+        camera = (f"--config={files['camera']}", f"--topic={topics.frames}", debug)
+        code, sent = await _command("producer", "run", *camera, *produce)
         assert code == 0, sent
-        account = await settled(secured.root, topics, 40)
-        account.check()
-        pages = [await worker.get(page) for page in ("/metrics", "/readyz", "/healthz")]
+        (await settled(secured.root, topics, 40)).check()
+        output += sent + repr([await worker.get(page) for page in ("/metrics", "/readyz", "/healthz")])
         assert await worker.stop() == 0
-    shown = await _command("worker", "run", f"--config={config['worker']}", "--print-config")
-    output = printed + sent + worker.log() + repr(pages) + shown[1]
+    shown = (await _command("worker", "run", f"--config={files['worker']}", "--print-config"))[1]
+    assert 'sasl_password = "****' in shown
+    output += worker.log() + shown
     assert "Authenticated as worker via SCRAM-SHA-512" in output
-    assert 'sasl_password = "****' in shown[1]
     assert not [user for user, password in secured.passwords.items() if password in output]
 
 
