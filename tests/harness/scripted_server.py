@@ -18,14 +18,13 @@ from riverlens_worker._stubs import (
     PredictResponse,
     types_pb2,
 )
-from riverlens_worker.model import ServedModel, test_rows
+from riverlens_worker.model import ServedModel
 from riverlens_worker.settings import WorkerSettings
 from tests.worker_parts import ENCODED
 
 LAYOUT = Layout(
     "serving_default", "images", InputKind.ENCODED, "string", None, None, None, OutputKind.ARRAYS, ("y",)
 )
-KNOWN_GOOD: bytes = test_rows(ENCODED)[0]  # type: ignore[assignment]  # rows of an encoded target are bytes
 Refusal = tuple[str, str]
 Behave = Callable[[list[bytes]], Awaitable[Refusal | None]]
 

@@ -94,14 +94,15 @@ async def test_the_end_reaches_every_slot_that_waits() -> None:
     await line.running
 
 
-async def test_a_learnt_limit_holds_for_every_later_batch_and_never_grows() -> None:
-    """The server's own limit caps batches, also those already waiting; a larger one changes nothing."""
+async def test_a_new_limit_holds_for_every_later_batch_and_never_passes_the_first() -> None:
+    """A limit caps batches, also those already waiting, may grow back, and never beyond the setting's."""
     line = Line(rows=8)
     await line.send(0, 8)
-    line.batcher.learn_limit(3)
-    line.batcher.learn_limit(100)
+    line.batcher.limit(Limits(100, 1 << 40))
+    assert line.batcher.limit_rows == 8
+    line.batcher.limit(Limits(3, 1000))
     assert _offsets(await line.batcher.take()) == [0, 1, 2]
-    line.batcher.learn_limit(0)
+    line.batcher.limit(Limits(0, 1000))
     assert _offsets(await line.batcher.take()) == [3]
     line.rows.close()
     await line.settle()

@@ -12,7 +12,7 @@ from riverlens_worker._stubs import ModelVersionStatus
 from riverlens_worker.errors import ModelError
 from riverlens_worker.settings import WorkerSettings
 from tests.harness.predicting import predicting
-from tests.harness.scripted_server import KNOWN_GOOD, Behave, Refusal, ScriptedServer, refuses, takes
+from tests.harness.scripted_server import Behave, Refusal, ScriptedServer, refuses, takes
 
 Serve = Callable[..., Awaitable[ScriptedServer]]
 GOOD, BAD = b"good", b"bad"
@@ -218,7 +218,6 @@ async def test_a_server_that_serves_another_model_is_left_out(serve: Serve) -> N
         await line.send(_frames(200, set()))
     line.check()
     assert not line.dead
-    assert line.value("riverlens_endpoint_ejections_total", endpoint=odd.address) >= 0
 
 
 async def test_a_slow_server_gets_little_work(serve: Serve) -> None:
@@ -228,7 +227,7 @@ async def test_a_slow_server_gets_little_work(serve: Serve) -> None:
         await line.send(_frames(1000, set()))
     line.check()
     share = line.value("riverlens_endpoint_frames_total", endpoint=slow.address) / 1000
-    print(f"\nthe server that is 10 times slower answers {share:.0%} of the frames")  # noqa: T201  # a figure
+    print(f"\nof two servers the one 10 times slower answers {share:.0%}")  # noqa: T201  # a figure
     assert 0 < share < 0.25
 
 
@@ -252,18 +251,11 @@ async def test_a_server_killed_and_restarted(serve: Serve) -> None:
 
 
 async def test_a_server_that_hangs_is_left_out(serve: Serve) -> None:
-    """Calls that run into their deadline twice in a row: the server is left out, their frames go elsewhere."""
-    silent = asyncio.Event()
-
-    async def hang(_: list[bytes]) -> Refusal | None:
-        await silent.wait()
-        return None
-
-    hung, good = await serve(hang), await serve(takes(0.005))
+    """Calls that run into their deadline twice in a row: the server is left out, their frames go on."""
+    hung, good = await serve(takes(60)), await serve(takes(0.005))
     async with predicting(_settings(hung, good, max_batch_size=4, predict_timeout_ms=300)) as line:
         await line.send(_frames(100, set()))
         await line.until(lambda: len(line.answered) == 100, "all are answered elsewhere")
-    silent.set()
     line.check()
     assert not line.dead
 
@@ -301,4 +293,3 @@ async def test_poison_is_found_with_few_calls(serve: Serve) -> None:
     line.check()
     assert set(line.dead) == {19}
     assert len(server.calls) <= 1 + 2 * 5 + 2
-    assert KNOWN_GOOD != GOOD

@@ -33,18 +33,21 @@ def cost_per_frame(share: float, a: float, b: float, most: int) -> list[float]:
     A refused call's first half is asked next: if it passes, the other half is guilty without asking; if it
     is refused, nothing is known of the other half. `a + b*n` is the cost of a call of n rows.
     """
-    unknown, guilty = [0.0], [0.0]
+    single = a + b
+    # After a call of that many rows: of frames nothing is known of; refused; known to be guilty unasked.
+    unknown, refused, inferred = [0.0], [0.0], [0.0]
     for rows in range(1, most + 1):
-        refused = 1 - (1 - share) ** rows
-        if rows == 1:
-            found = a + b
-        else:
+        chance = 1 - (1 - share) ** rows
+        found, unasked = single, 2 * single  # a single frame is asked twice before it is given up
+        if rows > 1:
             half = rows // 2
-            first = min(1.0, (1 - (1 - share) ** half) / refused) if refused else 0.0
-            found = a + b * half + first * (guilty[half] + unknown[rows - half])
-            found += (1 - first) * guilty[rows - half]
-        guilty.append(found)
-        unknown.append(a + b * rows + refused * found)
+            first = min(1.0, (1 - (1 - share) ** half) / chance) if chance else 0.0
+            found = a + b * half + first * (refused[half] + unknown[rows - half])
+            found += (1 - first) * inferred[rows - half]
+            unasked = found
+        refused.append(found)
+        inferred.append(unasked)
+        unknown.append(a + b * rows + chance * found)
     return [unknown[rows] / rows for rows in range(1, most + 1)]
 
 
