@@ -6,7 +6,9 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,8 +60,8 @@ class ModelServer:
 
     def kill(self) -> None:
         """SIGKILL, and wait."""
-        self._running.process.kill()
-        self._running.process.wait()
+        with self._running.process as process:
+            process.kill()
 
     def restart(self) -> None:
         """Start it on its port."""
@@ -74,15 +76,45 @@ async def model(tmp_path: Path, colour_model: Path) -> AsyncIterator[ModelServer
     server.kill()
 
 
-async def _more_events(watch: Watcher, topics: TopicSet, more: int) -> float:
-    """Wait for `more` further records on the events topic; returns the seconds it took."""
-    started_s, before = time.monotonic(), await watch.count(topics.events)
+@dataclass(slots=True)
+class Line:
+    """All parts of a line, and how long each of its kinds kept events waiting."""
 
-    async def came() -> bool:
-        return await watch.count(topics.events) >= before + more
+    broker: EmbeddedBroker
+    model: ModelServer
+    topics: TopicSet
+    watch: Watcher
+    start: Callable[[], Awaitable[Worker]]
+    workers: list[Worker] = field(default_factory=list)
+    pauses_s: dict[str, list[float]] = field(
+        default_factory=lambda: {"worker": [], "model server": [], "broker": []}
+    )
 
-    await wait_for(came, what=f"{more} more events", timeout_s=BACK_S)
-    return time.monotonic() - started_s
+    async def more_events(self, more: int) -> float:
+        """Wait for `more` further records on the events topic; returns the seconds it took."""
+        started_s, before = time.monotonic(), await self.watch.count(self.topics.events)
+
+        async def came() -> bool:
+            return await self.watch.count(self.topics.events) >= before + more
+
+        await wait_for(came, what=f"{more} more events", timeout_s=BACK_S)
+        return time.monotonic() - started_s
+
+    async def kill_one(self, dice: random.Random) -> None:
+        """Kill -9 of a part, and a new one in its place; a broker only once events flow without it."""
+        part = dice.choice(tuple(self.pauses_s))
+        if part == "worker":
+            self.workers.pop(dice.randrange(WORKERS)).kill()
+            self.workers.append(await self.start())
+        elif part == "model server":
+            await asyncio.to_thread(self.model.kill)
+            await asyncio.to_thread(self.model.restart)
+        else:
+            node = dice.choice(self.broker.running)
+            await asyncio.to_thread(self.broker.kill, node)
+            self.pauses_s[part].append(await self.more_events(50))
+            await asyncio.to_thread(self.broker.start, node)
+        self.pauses_s[part].append(await self.more_events(50))
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
@@ -97,38 +129,22 @@ async def test_a_random_part_is_killed_again_and_again(  # noqa: PLR0917  # fixt
     """Twenty kill -9 of a random part: 0 lost, 0 out of order; exactly once also 0 repeats."""
     dice = random.Random(f"kills {delivery}")  # noqa: S311  # what and when, the same in each run
     topics = await make_topics(partitions=PARTITIONS)
-
-    async def one() -> Worker:
-        return await workers(topics, server=model.address, delivery=delivery)
-
-    running = [await one() for _ in range(WORKERS)]
-    pauses: dict[str, list[float]] = {"worker": [], "model server": [], "broker": []}
+    start = partial(workers, topics, server=model.address, delivery=delivery)
     async with (
         watcher(kafka, topics.group) as watch,
         feed(kafka, topics.frames, partitions=PARTITIONS, per_s=RATE_PER_S) as feeding,
     ):
+        line = Line(broker, model, topics, watch, start, [await start() for _ in range(WORKERS)])
         for _ in range(ROUNDS):
-            await _more_events(watch, topics, dice.randrange(20, 300))
-            part = dice.choice(tuple(pauses))
-            if part == "worker":
-                running.pop(dice.randrange(WORKERS)).kill()
-                running.append(await one())
-            elif part == "model server":
-                await asyncio.to_thread(model.kill)
-                await asyncio.to_thread(model.restart)
-            else:
-                node = dice.choice(broker.running)
-                await asyncio.to_thread(broker.kill, node)
-                pauses[part].append(await _more_events(watch, topics, 50))
-                await asyncio.to_thread(broker.start, node)
-            pauses[part].append(await _more_events(watch, topics, 50))
+            await line.more_events(dice.randrange(20, 300))
+            await line.kill_one(dice)
         feeding.end()
     await all_committed(kafka, topics, timeout_s=90)
-    for worker in running:
+    for worker in line.workers:
         await worker.balance()
         assert await worker.stop() == 0
     account = await take_account(kafka, topics, committed=delivery == "exactly-once")
-    worst = {part: round(max(times, default=0.0), 1) for part, times in pauses.items()}
+    worst = {part: round(max(times, default=0.0), 1) for part, times in line.pauses_s.items()}
     print(  # noqa: T201  # the figures
         f"{delivery}: {len(account.frames)} frames, {ROUNDS} kills, {account.repeats} repeats, "
         f"{account.inversions} inversions, longest wait for 50 events, seconds: {worst}"

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -22,7 +23,7 @@ from tests.harness.worker import Worker
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 
 ROUNDS = 6
-ONCE = {"delivery": "exactly-once", "transaction_interval_ms": 20}
+ONCE: dict[str, Any] = {"delivery": "exactly-once", "transaction_interval_ms": 20}
 SESSION_S = 6.0
 TAKEOVER_S = 30.0
 MOST_STALL_S = SESSION_S + 6.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
@@ -24,7 +25,7 @@ from tests.harness.topics import Put, put, watcher
 from tests.harness.waiting import wait_for
 from tests.harness.worker import Worker
 
-ONCE = {"delivery": "exactly-once"}
+ONCE: dict[str, Any] = {"delivery": "exactly-once"}
 FRAMES = 2_000
 
 
