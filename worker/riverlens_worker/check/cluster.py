@@ -97,15 +97,16 @@ class _Look:
             addresses, brokers, topics, group, partitions, clock, refused, tuple(self._failures), now_ms
         )
 
-    async def _step(self, what: str, looking: Awaitable[T]) -> T | None:
-        """The step's result; None where it failed."""
+    async def _step(self, what: str, looking: Awaitable[T], *, needed: bool = True) -> T | None:
+        """The step's result; None where it failed, which is told where it is needed."""
         try:
             async with asyncio.timeout(_STEP_S):
                 return await looking
         except (KafkaError, OSError) as error:
             text = " ".join(str(error).split()) or type(error).__name__
             late = f"no answer within {_STEP_S:.0f} s" if isinstance(error, TimeoutError) else text
-            self._failures.append((what, late))
+            if needed:
+                self._failures.append((what, late))
             return None
 
     async def _send(self, request: Any, node: int | None = None) -> Any:
@@ -166,7 +167,7 @@ class _Look:
             error = GroupAuthorizationFailedError(name)
             return Group(refused=missing_right(error, settings.kafka.sasl_username) or "")
         bounds = await self._session_bounds() if joining == "InvalidSessionTimeoutError" else None
-        transactional = await self._step("transactional ids", self._transactional_ids())
+        transactional = await self._step("transactional ids", self._transactional_ids(), needed=False)
         return Group("", joining, bounds, described[2], len(described[5]), transactional)
 
     async def _join(self) -> str:
