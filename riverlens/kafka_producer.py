@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     InvalidTimestampError,
     InvalidTopicError,
     KafkaError,
@@ -48,6 +49,7 @@ _REJECTED = (*TOO_LARGE, InvalidTimestampError, UnsupportedForMessageFormatError
 _REFUSED = (
     TopicAuthorizationFailedError,
     ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
     InvalidTopicError,
 )

@@ -10,9 +10,10 @@ import pytest
 
 from riverlens.kafka import KafkaSettings
 from tests.conftest import TopicSet
-from tests.harness.account import Account, settled
+from tests.harness.account import Account, all_committed, take_account
 from tests.harness.feed import feed
 from tests.harness.fixtures import StartWorker
+from tests.harness.reader import reader
 from tests.harness.topics import Watcher, watcher
 from tests.harness.waiting import wait_for
 from tests.harness.worker import Worker
@@ -20,7 +21,7 @@ from tests.harness.worker import Worker
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 KILLS = 8
-CHANGES = 12
+CHANGES = 30
 TAKEOVER_S = 30.0
 
 
@@ -35,18 +36,15 @@ async def _more_events(watch: Watcher, topics: TopicSet, more: int) -> float:
     return time.monotonic() - started_s
 
 
-async def _all_settled(kafka: KafkaSettings, topics: TopicSet, workers: list[Worker]) -> Account:
+async def _all_settled(
+    kafka: KafkaSettings, topics: TopicSet, workers: list[Worker], *, committed: bool = False
+) -> Account:
     """Wait until the group has committed every frame, stop the workers, take account."""
-    async with watcher(kafka, topics.group) as watch:
-
-        async def committed() -> bool:
-            return await watch.committed(topics.frames) == await watch.ends(topics.frames)
-
-        await wait_for(committed, what="every frame is committed", timeout_s=60)
+    await all_committed(kafka, topics)
     for worker in workers:
         await worker.balance()
         assert await worker.stop() == 0
-    return await settled(kafka, topics, 0)
+    return await take_account(kafka, topics, committed=committed)
 
 
 async def test_workers_killed_again_and_again(
@@ -66,25 +64,35 @@ async def test_workers_killed_again_and_again(
     print(f"{len(account.frames)} frames, {KILLS} kills, {account.repeats} repeats")  # noqa: T201  # the figures
 
 
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
 async def test_joins_and_leaves_under_load(
-    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
+    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, delivery: str
 ) -> None:
-    """A dozen joins and leaves under load lose nothing, and events never pause for over 10 s."""
-    running = [await workers(topic_set)]
-    pauses = []
-    async with watcher(kafka, topic_set.group) as watch, feed(kafka, topic_set.frames) as feeding:
+    """Thirty joins and leaves under load lose nothing, and events never pause for over 10 s."""
+    once = delivery == "exactly-once"
+    running = [await workers(topic_set, delivery=delivery)]
+    started_s = time.monotonic()
+    async with (
+        reader(kafka, topic_set.events, committed=once) as seen,
+        watcher(kafka, topic_set.group) as watch,
+        feed(kafka, topic_set.frames) as feeding,
+    ):
         for number in range(CHANGES):
             if number % 2:
                 leaver = running.pop(0)
                 assert await leaver.stop() == 0
             else:
-                running.append(await workers(topic_set))
-            pauses.append(await _more_events(watch, topic_set, 50))
+                running.append(await workers(topic_set, delivery=delivery))
+            await _more_events(watch, topic_set, 50)
+        took_s = time.monotonic() - started_s
         feeding.end()
-    account = await _all_settled(kafka, topic_set, running)
-    account.check(repeats=None)
-    assert max(pauses) < 10, pauses
-    print(f"{len(account.frames)} frames, longest pause {max(pauses):.1f} s, {account.repeats} repeats")  # noqa: T201  # the figures
+    account = await _all_settled(kafka, topic_set, running, committed=once)
+    print(  # noqa: T201  # the figures
+        f"{delivery}: {len(account.frames)} frames, {CHANGES} joins and leaves in {took_s:.0f} s, "
+        f"longest pause {seen.longest_s:.1f} s, {account.repeats} repeats"
+    )
+    account.check(repeats=0 if once else None)
+    assert seen.longest_s < 10
 
 
 @pytest.mark.parametrize("in_hand", ["at rest", "under load"])
