@@ -48,6 +48,11 @@ def from_planes(images: Any) -> Any:
     return tf.transpose(images, [0, 2, 3, 1])
 
 
+def from_any_rank(images: Any) -> Any:
+    """0..255, whose shape the signature does not tell."""
+    return from_bytes(tf.ensure_shape(images, [None, None, None, 3]))
+
+
 def from_strings(images: Any) -> Any:
     """One encoded image."""
     return from_bytes(tf.io.decode_image(images[0], channels=3, expand_animations=False)[None])
@@ -75,6 +80,27 @@ def as_object_detection(boxes: Any, kind: Any, score: Any, _: Any) -> Mapping[st
         "raw_detection_scores": tf.repeat(scores, 20, axis=1),
         "detection_anchor_indices": scores,
     }
+
+
+def as_squeezed(boxes: Any, kind: Any, score: Any, size: Any) -> Mapping[str, Any]:
+    """The same of one image a call, its outputs squeezed: [5,4], [5], [5], []."""
+    return {name: each[0] for name, each in as_object_detection(boxes, kind, score, size).items()}
+
+
+def as_yolo_squeezed(boxes: Any, kind: Any, score: Any, size: Any) -> Mapping[str, Any]:
+    """Ultralytics without the dimension of rows, turned round: [8400,84]."""
+    return {"output_0": tf.transpose(as_yolo(boxes, kind, score, size)["output_0"][0])}
+
+
+def as_mixed(boxes: Any, kind: Any, score: Any, _: Any) -> Mapping[str, Any]:
+    """One array a row, and what is no row's or fits no event."""
+    found = {"place": boxes, "version": tf.constant(3.0), "wave": tf.complex(kind, score)}
+    return found | {"names": tf.constant(["red", "green"])}
+
+
+def as_picture(boxes: Any, kind: Any, score: Any, _: Any) -> Mapping[str, Any]:
+    """Scores for every pixel of 513 x 513: 100 MB as JSON."""
+    return {"mask": tf.tile((kind + score)[:, None, None, None] / 7 + 0 * boxes[0, 0], [1, 513, 513, 21])}
 
 
 def as_efficientdet(boxes: Any, kind: Any, score: Any, size: Any) -> Mapping[str, Any]:
@@ -161,7 +187,7 @@ def as_first_only(boxes: Any, kind: Any, score: Any, size: Any) -> Mapping[str, 
 class Form:
     """One way to be fed and to answer."""
 
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
     dtype: str
     feed: Feed
     answer: Answer

@@ -9,7 +9,7 @@ a warning that names the setting.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from riverlens.signature.facts import ModelFacts
 from riverlens.signature.inputs import InputKind, PixelRule, read_input
@@ -20,6 +20,7 @@ from riverlens.signature.specs import (
     LayoutError,
     SignatureSpec,
     TensorSpec,
+    UnfitError,
 )
 
 __all__ = [
@@ -54,6 +55,8 @@ class Layout:
         logits: scores are no probabilities yet; None: the first answer tells.
         detection: how detections are read; None for other kinds.
         warnings: what was taken for granted, each naming the setting that says otherwise.
+        bare: outputs of one row a call that come without the dimension of rows.
+        sure: the metadata shows that it takes images; else only the test image can tell.
     """
 
     signature: str
@@ -69,6 +72,12 @@ class Layout:
     logits: bool | None = False
     detection: DetectionRule | None = None
     warnings: tuple[str, ...] = ()
+    bare: frozenset[str] = frozenset()
+    sure: bool = True
+
+    def alike(self, other: Layout) -> bool:
+        """Whether frames made ready for the one, and answers, mean the same under the other."""
+        return _essence(self) == _essence(other)
 
     def fed_text(self) -> str:
         """For a person: how images go in."""
@@ -82,6 +91,14 @@ class Layout:
         """For a person: what the answer is taken for."""
         boxes = f" (boxes {self.detection.text()})" if self.detection else ""
         return f"{self.output_kind.name.lower()}{boxes} from {', '.join(self.outputs) or 'nothing'}"
+
+
+def _essence(layout: Layout) -> Layout:
+    """Without what has no influence on a call: warnings, and labels' count where it tells no columns."""
+    rule = layout.detection
+    if rule is not None and rule.scores is not None:
+        rule = replace(rule, class_count=None)
+    return replace(layout, warnings=(), sure=True, detection=rule)
 
 
 def choose(
@@ -107,33 +124,51 @@ def choose(
             raise LayoutError(f"signature: the model has no signature {wanted!r}; it has {names}")
         try:
             return _layout(wanted, usable[wanted], facts)
+        except UnfitError:
+            raise
         except LayoutError as error:
             raise LayoutError(f"signature: {error}") from None
     layouts: dict[str, Layout] = {}
-    reasons: list[str] = []
+    refused: dict[str, LayoutError] = {}
     for name, spec in sorted(usable.items()):
         try:
             layouts[name] = _layout(name, spec, facts)
         except LayoutError as error:
-            reasons.append(str(error))
-    if DEFAULT_SIGNATURE in layouts:
-        return layouts[DEFAULT_SIGNATURE]
-    if len(layouts) == 1:
-        return next(iter(layouts.values()))
+            refused[name] = error
     if not layouts:
-        why = "; ".join(reasons) or "it has none to call"
-        raise LayoutError(f"model: no signature of this model takes images: {why}")
-    raise LayoutError(f"signature: several take images ({', '.join(layouts)}); name one with --signature")
+        raise _none_fits(refused)
+    # A tensor without a shape is taken for images only where nothing else is.
+    sure = {name: layout for name, layout in layouts.items() if layout.sure} or layouts
+    if DEFAULT_SIGNATURE in sure:
+        return sure[DEFAULT_SIGNATURE]
+    if len(sure) == 1:
+        return next(iter(sure.values()))
+    raise LayoutError(f"signature: several take images ({', '.join(sure)}); name one with --signature")
+
+
+def _none_fits(refused: Mapping[str, LayoutError]) -> LayoutError:
+    unfit = {name: error for name, error in refused.items() if isinstance(error, UnfitError)}
+    if unfit:
+        # It takes images: what is said of them is what to mend, not the model.
+        return unfit.get(DEFAULT_SIGNATURE) or next(iter(unfit.values()))
+    why = "; ".join(str(error) for error in refused.values()) or "it has none to call"
+    return LayoutError(
+        f"model: no signature of this model takes images: {why}; export one that does, as"
+        " riverlens serving export --help tells"
+    )
 
 
 def _layout(name: str, spec: SignatureSpec, facts: ModelFacts) -> Layout:
     if spec.method in _REFUSED_METHODS:
         raise LayoutError(f"{name} is a {spec.method.rsplit('/', 1)[1]} signature, which takes no images")
     if len(spec.inputs) != 1:
-        raise LayoutError(f"{name} takes {len(spec.inputs)} inputs ({spec.inputs_text()}); one is needed")
+        raise LayoutError(
+            f"{name} takes {len(spec.inputs)} inputs ({spec.inputs_text()}); one is needed, the image: make"
+            " the others constants of the graph, or give them defaults"
+        )
     alias, tensor = next(iter(spec.inputs.items()))
     fed = read_input(name, alias, tensor, facts, detector=is_named_detector(spec.outputs))
-    told = read_outputs(name, spec.outputs, facts)
+    told = read_outputs(name, spec.outputs, facts, fed.rows)
     return Layout(
         signature=name,
         alias=alias,
@@ -141,11 +176,13 @@ def _layout(name: str, spec: SignatureSpec, facts: ModelFacts) -> Layout:
         dtype=tensor.dtype,
         height=fed.height,
         width=fed.width,
-        rows=fed.rows,
+        rows=1 if told.bare else fed.rows,
         output_kind=told.kind,
         outputs=told.aliases,
         rule=fed.rule,
         logits=told.logits,
         detection=told.detection,
-        warnings=fed.warnings,
+        warnings=(*fed.warnings, *told.warnings),
+        bare=told.bare,
+        sure=fed.sure,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from riverlens.signature.facts import ModelFacts
-from riverlens.signature.specs import LayoutError, Shape, TensorSpec
+from riverlens.signature.specs import FLOATS, LayoutError, Shape, TensorSpec, UnfitError
 
-_FLOATS = frozenset({"float16", "float32", "float64"})
 _INTEGERS = frozenset({"uint8", "uint16", "int16", "int32", "int64"})
 _IMAGE_RANK = 4
 _CHANNELS = 3
@@ -35,6 +35,7 @@ class PixelRule:
         low, high: what 0 and 255 become.
         mean, std: subtracted and divided by, a channel each in the model's colour order; or empty.
         planar: channels first, [3, H, W].
+        gray: one channel, the brightness; no mean and no std then, as `low` and `high` say all.
     """
 
     letterbox: bool = False
@@ -44,6 +45,7 @@ class PixelRule:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     planar: bool = False
+    gray: bool = False
 
     def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Factor and summand that take 0..255 to the model's numbers, each one for all channels or three."""
@@ -57,11 +59,16 @@ class PixelRule:
 
     def text(self) -> str:
         """For a person: `0..1 rgb`."""
-        words = [f"{self.low:g}..{self.high:g}", "bgr" if self.bgr else "rgb"]
+        words = [f"{self.low:g}..{self.high:g}", self._colour()]
         words += [f"minus {_listed(self.mean)}"] if self.mean else []
         words += [f"over {_listed(self.std)}"] if self.std else []
         words += ["channels first"] if self.planar else []
         return " ".join([*words, "letterbox"] if self.letterbox else words)
+
+    def _colour(self) -> str:
+        if self.gray:
+            return "gray"
+        return "bgr" if self.bgr else "rgb"
 
 
 def _listed(values: tuple[float, ...]) -> str:
@@ -77,6 +84,7 @@ class InputLayout:
         height, width: fixed size in pixels, or None where any goes.
         rule: how pixels become numbers; of no account for encoded input.
         warnings: what was taken for granted, each naming the setting that says otherwise.
+        sure: the metadata shows images; else only the test image can tell.
     """
 
     kind: InputKind
@@ -85,6 +93,7 @@ class InputLayout:
     width: int | None = None
     rule: PixelRule = PixelRule()
     warnings: tuple[str, ...] = ()
+    sure: bool = True
 
 
 def read_input(
@@ -102,37 +111,70 @@ def read_input(
         if shape is not None and len(shape) != 1:
             raise LayoutError(f"{name} takes {alias} {tensor.text()}; encoded images need string [-1]")
         return InputLayout(InputKind.ENCODED, shape[0] if shape else None)
-    if tensor.dtype in _FLOATS | _INTEGERS and shape and len(shape) == _IMAGE_RANK:
-        planar = shape[3] != _CHANNELS and shape[1] == _CHANNELS
-        if planar or shape[3] in {_CHANNELS, None}:
-            known = detector and alias == _OBJECT_DETECTION_ALIAS
-            what = f"{name}'s {alias} {tensor.text()}"
-            return _pixels(what, tensor.dtype, shape, facts, planar=planar, known=known)
-    raise LayoutError(
-        f"{name} takes {alias} {tensor.text()}; an image is string [-1], or uint8, an integer or float"
-        " [-1,H,W,3] or [-1,3,H,W]"
-    )
+    known = detector and alias == _OBJECT_DETECTION_ALIAS
+    what = f"{name}'s {alias} {tensor.text()}"
+    channels = channels_of(shape) if tensor.dtype in FLOATS | _INTEGERS else None
+    if channels is None:
+        raise LayoutError(
+            f"{name} takes {alias} {tensor.text()}; an image is string [-1], or uint8, an integer or float"
+            " [-1,H,W,3] or [-1,3,H,W], in gray [-1,H,W,1] or [-1,1,H,W]"
+        )
+    return _pixels(what, tensor, facts, channels, known=known)
+
+
+class Channels(NamedTuple):
+    """Where the channels of a tensor of images stand.
+
+    Attributes:
+        planar: first, before height and width; else last.
+        gray: there is one; else three.
+    """
+
+    planar: bool
+    gray: bool
+
+
+def channels_of(shape: Shape | None) -> Channels | None:
+    """How a tensor holds images; None where it holds none. An unknown rank is [N,H,W,3], perhaps."""
+    if shape is None:
+        return Channels(planar=False, gray=False)
+    if len(shape) != _IMAGE_RANK:
+        return None
+    first, last = shape[1], shape[3]
+    if _CHANNELS in {first, last}:
+        return Channels(planar=last != _CHANNELS, gray=False)
+    if last is None:
+        return Channels(planar=False, gray=False)
+    return Channels(planar=last != 1, gray=True) if 1 in {first, last} else None
 
 
 def _pixels(
-    what: str, dtype: str, shape: Shape, facts: ModelFacts, *, planar: bool, known: bool
+    what: str, tensor: TensorSpec, facts: ModelFacts, channels: Channels, *, known: bool
 ) -> InputLayout:
-    height, width = shape[2:] if planar else shape[1:3]
+    shape, dtype = tensor.shape or (None,) * _IMAGE_RANK, tensor.dtype
+    height, width = shape[2:] if channels.planar else shape[1:3]
     letterbox = facts.resize == "letterbox"
     if letterbox and (height is None or width is None):
         # Only then does somebody else's size say what to send: graphs that take any size resize inside.
         if facts.input_size is None:
-            raise LayoutError(f"resize: letterbox needs a size, and {what} takes any; see input_size")
+            raise UnfitError(f"resize: letterbox needs a size, and {what} takes any; see input_size")
         height, width = height or facts.input_size[0], width or facts.input_size[1]
     low, high = facts.range or _default_range(dtype, known=known)
     if dtype in _INTEGERS and ((low, high) != _BYTES or facts.mean or facts.std):
-        raise LayoutError(f"input_range: {what} takes whole numbers 0..255; no other range, mean or std fits")
-    rule = PixelRule(
-        letterbox, facts.colour == "bgr", low, high, facts.mean or (), facts.std or (), planar=planar
+        raise UnfitError(f"input_range: {what} takes whole numbers 0..255; no other range, mean or std fits")
+    if channels.gray and (facts.mean or facts.std):
+        raise UnfitError(f"input_mean: {what} has one channel; say what it takes with input_range alone")
+    bgr = facts.colour == "bgr" and not channels.gray
+    mean, std = facts.mean or (), facts.std or ()
+    rule = PixelRule(letterbox, bgr, low, high, mean, std, planar=channels.planar, gray=channels.gray)
+    warnings = []
+    if dtype in FLOATS and facts.range is None and not known:
+        warnings = [f"{what} is fed {low:g}..{high:g}, as the model does not say otherwise: see input_range"]
+    if tensor.shape is None:
+        warnings.append(f"{what} is fed [N,H,W,3], as the model tells no shape: see signature")
+    return InputLayout(
+        InputKind.PIXELS, shape[0], height, width, rule, tuple(warnings), sure=tensor.shape is not None
     )
-    assumed = dtype in _FLOATS and facts.range is None and not known
-    warning = f"{what} is fed {low:g}..{high:g}, as the model does not say otherwise: see input_range"
-    return InputLayout(InputKind.PIXELS, shape[0], height, width, rule, (warning,) if assumed else ())
 
 
 def _default_range(dtype: str, *, known: bool) -> tuple[float, float]:

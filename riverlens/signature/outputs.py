@@ -8,11 +8,12 @@ model's own info), other forms are read too: boxes, scores and classes by other 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from riverlens.signature.bare import bare_outputs, with_rows
 from riverlens.signature.facts import ModelFacts
-from riverlens.signature.specs import LayoutError, TensorSpec, tensors_text
+from riverlens.signature.specs import FLOATS, TensorSpec, UnfitError, tensors_text
 
 _CORNERS = 4
 _BY_NAMES = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
@@ -67,12 +68,16 @@ class OutputLayout:
         aliases: what to ask for; nothing else is fetched.
         logits: scores are no probabilities yet; None: the first answer tells.
         detection: of detections only.
+        bare: aliases of those that come without the dimension of rows.
+        warnings: what is left out, and why.
     """
 
     kind: OutputKind
     aliases: tuple[str, ...]
     logits: bool | None = False
     detection: DetectionRule | None = None
+    bare: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
 
 def is_named_detector(outputs: Mapping[str, TensorSpec]) -> bool:
@@ -80,20 +85,37 @@ def is_named_detector(outputs: Mapping[str, TensorSpec]) -> bool:
     return set(_BY_NAMES[:3]) <= outputs.keys()
 
 
-def read_outputs(name: str, outputs: Mapping[str, TensorSpec], facts: ModelFacts) -> OutputLayout:
-    """The layout of signature `name`'s outputs.
+def read_outputs(
+    name: str, outputs: Mapping[str, TensorSpec], facts: ModelFacts, rows: int | None = None
+) -> OutputLayout:
+    """The layout of signature `name`'s outputs; `rows`: of every call, where the model fixes them.
 
     Raises:
-        LayoutError: the kind that was told does not fit them.
+        UnfitError: the kind that was told does not fit them, or no event can hold them.
     """
+    held = {alias: tensor for alias, tensor in outputs.items() if tensor.readable}
+    left = {alias: tensor for alias, tensor in outputs.items() if alias not in held}
+    if left and not held:
+        raise UnfitError(
+            f"signature: {name} answers {tensors_text(left)}, which no event can hold; name another one"
+        )
+    bare = bare_outputs(held, rows)
+    told = _told(name, with_rows(held, bare), facts)
+    warnings = (
+        (f"{name}'s outputs {tensors_text(left)} are left out: no event can hold them",) if left else ()
+    )
+    return replace(told, bare=bare & set(told.aliases), warnings=warnings)
+
+
+def _told(name: str, outputs: Mapping[str, TensorSpec], facts: ModelFacts) -> OutputLayout:
     if facts.kind == "arrays":
         return _arrays(outputs)
     if facts.kind == "detection" or (facts.kind is None and is_named_detector(outputs)):
         roles = _roles(outputs)
         if roles is None:
-            raise LayoutError(
-                f"{name} answers {tensors_text(outputs)}: no boxes, scores and classes to tell apart;"
-                " output_kind=arrays takes them as they are"
+            raise UnfitError(
+                f"output_kind: {name} answers {tensors_text(outputs)}: no boxes, scores and classes to tell"
+                " apart; output_kind=arrays takes them as they are"
             )
         return _detections(outputs, roles, facts)
     return _classes_or_arrays(name, outputs, facts)
@@ -105,8 +127,8 @@ def _classes_or_arrays(name: str, outputs: Mapping[str, TensorSpec], facts: Mode
     if len(tables) == 1 and (told or (facts.labels and len(outputs) == 1)):
         return OutputLayout(OutputKind.CLASSES, (tables[0],), _logits(facts))
     if told:
-        raise LayoutError(
-            f"{name} answers {tensors_text(outputs)}: not one table [N,classes] of numbers;"
+        raise UnfitError(
+            f"output_kind: {name} answers {tensors_text(outputs)}: not one table [N,classes] of numbers;"
             " output_kind=arrays takes them as they are"
         )
     return _arrays(outputs)
@@ -122,7 +144,7 @@ def _arrays(outputs: Mapping[str, TensorSpec]) -> OutputLayout:
 
 def _is_class_table(tensor: TensorSpec, *, told: bool) -> bool:
     """[N,K], or where classes are told also [N,1,1,K], and any shape that nobody knows."""
-    if not tensor.dtype.startswith("float"):
+    if tensor.dtype not in FLOATS:
         return False
     if tensor.shape is None:
         return told
@@ -155,7 +177,7 @@ def _may_be_table(tensor: TensorSpec) -> bool:
     """[N,a,b] with room for a box, a score and a class in one of the two."""
     if tensor.shape is None:
         return True
-    if len(tensor.shape) != 3 or not tensor.dtype.startswith("float"):  # noqa: PLR2004  # [N, a, b]
+    if len(tensor.shape) != 3 or tensor.dtype not in FLOATS:  # noqa: PLR2004  # [N, a, b]
         return False
     return any(size is None or size > _CORNERS for size in tensor.shape[1:])
 
@@ -174,6 +196,9 @@ def _detections(
 ) -> OutputLayout:
     boxes, scores, classes, count = roles
     assert boxes is not None  # noqa: S101  # `_roles` tells boxes or nothing
+    if count is not None and count in outputs and outputs[count].rank == 0:
+        # One number for all rows says nothing of a row; the least score tells empty places as well.
+        count = None
     unit, order = facts.boxes.split("_") if facts.boxes else (None, None)
     in_pixels = None if unit is None else unit == "pixels"
     if boxes in {_BY_NAMES[0], _BY_NUMBERS[0]} and scores is not None and facts.boxes is None:
@@ -184,5 +209,7 @@ def _detections(
         logits = False
     count_of = max(facts.labels) + 1 if facts.labels else None
     rule = DetectionRule(boxes, scores, classes, count, order, in_pixels, facts.nms_iou, count_of)
-    aliases = tuple(alias for alias in roles if alias is not None and alias in outputs)
+    aliases = tuple(
+        alias for alias in (boxes, scores, classes, count) if alias is not None and alias in outputs
+    )
     return OutputLayout(OutputKind.DETECTIONS, aliases, logits, rule)

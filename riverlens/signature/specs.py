@@ -12,9 +12,16 @@ DEFAULT_SIGNATURE = "serving_default"
 
 Shape = tuple[int | None, ...]
 
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+WHOLE = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"})
+
 
 class LayoutError(RiverlensError):
     """This model cannot be fed or read as it is; names the setting that helps."""
+
+
+class UnfitError(LayoutError):
+    """It takes images, but what settings or `riverlens_info` say of it, or its outputs, do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,11 @@ class TensorSpec:
     def rank(self) -> int | None:
         """Number of dimensions, or None where it is not told."""
         return None if self.shape is None else len(self.shape)
+
+    @property
+    def readable(self) -> bool:
+        """Whether an event can hold its values: numbers, truth values or text, not complex or quantised."""
+        return self.dtype in FLOATS | WHOLE | {"bool", "string"}
 
     def text(self) -> str:
         """For a person: `uint8 [-1,-1,-1,3]`."""

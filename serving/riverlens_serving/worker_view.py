@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from riverlens.signature import INFO_SIGNATURE, LayoutError, ModelFacts, SignatureSpec, choose
+from riverlens.signature import INFO_SIGNATURE, LayoutError, ModelFacts, SignatureSpec, TensorSpec, choose
 from riverlens.signature.facts import read_facts
 from riverlens_serving.export.check import encoded_rows, load_for_check, run
 from riverlens_serving.export.signatures import read_saved_model, serving_graph, tensors
@@ -24,7 +24,7 @@ def worker_view(folder: Path, wanted: str | None, *, run_model: bool) -> Iterato
     """
     definitions = serving_graph(read_saved_model(folder), folder).signature_def
     signatures = {
-        name: SignatureSpec(tensors(definition.inputs), tensors(definition.outputs), definition.method_name)
+        name: SignatureSpec(_needed(definition), tensors(definition.outputs), definition.method_name)
         for name, definition in definitions.items()
     }
     facts = _facts(folder) if run_model and INFO_SIGNATURE in signatures else ModelFacts()
@@ -39,6 +39,12 @@ def worker_view(folder: Path, wanted: str | None, *, run_model: bool) -> Iterato
     for thing in facts.unknown:
         yield f"does not understand what {INFO_SIGNATURE} says: {thing}"
     yield from layout.warnings
+
+
+def _needed(definition: Any) -> dict[str, TensorSpec]:
+    """Inputs that a request must hold: all but those that have a default value."""
+    inputs = tensors(definition.inputs)
+    return {alias: spec for alias, spec in inputs.items() if alias not in definition.defaults} or inputs
 
 
 def _labels(facts: ModelFacts, has_info: bool, *, asked: bool) -> str:  # noqa: FBT001  # told apart by `asked`

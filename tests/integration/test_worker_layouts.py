@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,12 @@ FORMS = {
     "yolo_pixels": Form((1, 3, 80, 96), "float32", m.from_planes, m.as_yolo_pixels),
     "yolo_5": Form((1, 80, 80, 3), "float32", m.from_unit, m.as_yolo_5),
     "logits_by_class": Form(FIXED, "float32", m.from_unit, m.as_logits_by_class),
+    "bfloat16": Form(FIXED, "bfloat16", m.from_unit, m.as_object_detection),
+    "squeezed": Form(FREE, "uint8", m.from_bytes, m.as_squeezed),
+    "yolo_squeezed": Form((1, 80, 80, 3), "float32", m.from_unit, m.as_yolo_squeezed),
+    "any_rank": Form(None, "uint8", m.from_any_rank, m.as_object_detection),
+    "mixed": Form(FREE, "uint8", m.from_bytes, m.as_mixed),
+    "picture": Form(FREE, "uint8", m.from_bytes, m.as_picture),
     "four": Form((4, 64, 80, 3), "uint8", m.from_bytes, m.as_object_detection),
     "first_only": Form(FREE, "uint8", m.from_bytes, m.as_first_only),
     "arrays": Form(FREE, "uint8", m.from_bytes, m.as_two_arrays),
@@ -143,6 +150,11 @@ DETECTORS = [
     Case("yolo_pixels", {**YOLO, "resize": "stretch"}, (BOXES,), 0, 1, "{coco}"),
     Case("yolo_5", YOLO, (BOXES,), 0, 1, "{coco}"),
     Case("logits_by_class", {**DETECTION, "boxes": "normalised_yxyx"}, (NAMELESS, RANGE), 0),
+    Case("bfloat16", {"input_range": "0..1"}, (NAMELESS,)),
+    Case("squeezed", {}, (NAMELESS,), rows=1),
+    Case("yolo_squeezed", {**YOLO, "boxes": "normalised_cxcywh"}, (), 0, 1, "{coco}"),
+    Case("yolo_squeezed", {**DETECTION, "input_range": "0..1"}, (NAMELESS, "see labels", BOXES), 0, 1),
+    Case("any_rank", {}, (NAMELESS, "tells no shape")),
     Case("four", {}, (NAMELESS,), rows=4),
     Case("first_only", {}, (NAMELESS, "each goes alone"), rows=1),
     Case("told", {}, (), 0, None, "{colour}"),
@@ -213,6 +225,33 @@ async def test_an_unknown_model_gives_its_arrays(layouts: str) -> None:
     await endpoint.close()
 
 
+async def test_what_is_no_row_is_left_out_and_named(layouts: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a model that nobody knows, constants and complex numbers go into a warning, the rest into events."""
+    endpoint = Endpoint(layouts, "mixed")
+    model = await discover(endpoint, WorkerSettings(model="mixed"), lambda _: None)
+    (answer,) = await _answers(model, [_image(COLOURS[0])])
+    assert answer.outputs == {"place": pytest.approx([BOX[1], BOX[0], BOX[3], BOX[2]])}
+    assert [warning.rpartition("left out: ")[2] for warning in _warnings(caplog)] == [
+        "no event can hold them",
+        "names [2], version []",
+    ]
+    await endpoint.close()
+
+
+async def test_labels_that_begin_with_0_are_doubted(
+    layouts: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """The Object Detection API's classes begin with 1: names from 0 shift by one, so the worker warns."""
+    names = tmp_path / "names.txt"
+    for text, doubted in (("person\ncar\n", True), ("???\nperson\ncar\n", False)):
+        names.write_text(text)
+        endpoint = Endpoint(layouts, "od_uint8")
+        await discover(endpoint, WorkerSettings(model="od_uint8", labels=str(names)), lambda _: None)
+        await endpoint.close()
+        assert any("begin with 1" in warning for warning in _warnings(caplog)) == doubted
+        caplog.clear()
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "text"),
     [
@@ -222,6 +261,8 @@ async def test_an_unknown_model_gives_its_arrays(layouts: str) -> None:
         ("int32", {"input_mean": "1,2,3"}, "input_range: "),
         ("int32", {"resize": "letterbox"}, "resize: .*input_size"),
         ("unit", {"signature": "other"}, "signature: "),
+        ("picture", {}, r"max_frame_bytes: the outputs of one image are \d{9} bytes"),
+        ("yolo", {}, "output_kind=detection"),
     ],
 )
 async def test_what_does_not_fit_names_the_setting(

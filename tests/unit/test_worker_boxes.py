@@ -97,7 +97,8 @@ def test_raw_boxes_that_are_no_numbers_are_left_out(bad: float) -> None:
     spec = SignatureSpec(
         {"x": TensorSpec("uint8", (1, None, None, 3))}, {"t": TensorSpec("float32", (1, 6, 2000))}
     )
-    layout = choose({"s": spec}, None, ModelFacts(kind="detection", boxes="normalised_cxcywh"))
+    facts = ModelFacts(kind="detection", boxes="normalised_cxcywh", labels={0: "cat", 1: "dog"})
+    layout = choose({"s": spec}, None, facts)
     table = np.zeros((1, 6, 2000), np.float32)
     table[0, :, 5] = (0.5, 0.5, 0.2, 0.2, 0.9, 0.1)
     table[0, :, 6] = (bad, 0.5, 0.2, 0.2, 0.8, 0.1)

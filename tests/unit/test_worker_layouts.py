@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from riverlens.errors import SettingsError
 from riverlens.settings import load
@@ -177,6 +178,26 @@ def test_whole_numbers_stay_as_they_are(dtype: str) -> None:
     found = to_numbers(ODD, dtype, PixelRule(bgr=True, planar=True))
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, ODD[:, :, ::-1].transpose(2, 0, 1))
+
+
+def test_gray_is_the_brightness() -> None:
+    """One channel, as Pillow and TensorFlow weigh red, green and blue, in any type, range and layout."""
+    luma = np.asarray(Image.fromarray(ODD).convert("L")).astype(float)
+    found = to_numbers(ODD, "uint8", PixelRule(gray=True))
+    assert (found.shape, found.dtype.name) == ((5, 7, 1), "uint8")
+    np.testing.assert_allclose(found[:, :, 0], luma, atol=1)
+    planes = to_numbers(ODD, "float32", PixelRule(gray=True, planar=True, low=-1.0, high=1.0))
+    assert planes.shape == (1, 5, 7)
+    np.testing.assert_allclose(planes[0], luma / 127.5 - 1, atol=0.01)
+
+
+@pytest.mark.parametrize("rule", [PixelRule(high=1.0), PixelRule(bgr=True, low=-1.0, high=1.0)])
+def test_bfloat16_is_the_nearest(rule: PixelRule) -> None:
+    """The upper half of each float32, rounded to the nearest, as TensorFlow casts."""
+    bits = to_numbers(ODD, "bfloat16", rule)
+    assert bits.dtype == np.uint16
+    values = (bits.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_allclose(values, to_numbers(ODD, "float32", rule), rtol=2**-8)
 
 
 @examples(60)

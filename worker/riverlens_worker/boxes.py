@@ -2,8 +2,9 @@
 
 A table [N,K,7] is (image, ymin, xmin, ymax, xmax, score, class), as automl's EfficientDet writes it; [N,K,6]
 is (x1, y1, x2, y2, score, class), as Ultralytics writes it with NMS inside. All else is raw: [N,4+classes,K]
-as of YOLOv8, [N,K,5+classes] with objectness as of YOLOv5 (more than 1,000 boxes), without as of DETR; what
-follows the classes (mask coefficients) is left out where labels tell how many there are.
+as of YOLOv8, [N,K,5+classes] with objectness as of YOLOv5 (more than 1,000 boxes), without as of DETR and
+where COCO's 80 classes fit exactly; what follows the classes (mask coefficients) is left out where labels
+tell how many there are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _MOST_FINISHED = 1_000
 """Models that have chosen their boxes answer at most so many."""
 _MOST_COMPARED = 1_000
 _CORNERS = 4
+_COCO_CLASSES = 80
+"""What a table is taken for that has just room for them: most models are published with these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,17 @@ def split_table(table: Numbers, class_count: int | None) -> Table | None:
 
 
 def _has_objectness(columns: int, class_count: int | None, *, likely: bool) -> bool:
-    if class_count == columns:
+    if class_count == columns or (class_count is None and columns == _COCO_CLASSES):
         return False
     return likely or class_count == columns - 1
+
+
+def columns_guessed(table: Table, class_count: int | None) -> str:
+    """In words, how a raw table's columns were taken where labels do not tell; "" where nothing is open."""
+    if class_count is not None or table.classes is not None:
+        return ""
+    objectness = "objectness and " if table.objectness is not None else ""
+    return f"{objectness}scores of {table.scores.shape[2]} classes behind each box"
 
 
 def to_corners(boxes: Numbers, order: str) -> Numbers:

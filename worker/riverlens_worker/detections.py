@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from riverlens.event import Classification, Detection
 from riverlens.signature import DetectionRule, Layout, OutputKind
-from riverlens_worker.boxes import DEFAULT_IOU, Table, sigmoid, softmax, split_table, suppress, to_corners
+from riverlens_worker.boxes import (
+    DEFAULT_IOU,
+    Table,
+    columns_guessed,
+    sigmoid,
+    softmax,
+    split_table,
+    suppress,
+    to_corners,
+)
 from riverlens_worker.geometry import Place, to_fractions
 from riverlens_worker.messages import Answer
 
@@ -23,6 +32,8 @@ Numbers = NDArray[np.float32]
 
 _SLACK = 1e-3
 _LARGEST_FRACTION = 2.0
+_SUM_SLACK = 0.05
+"""Of probabilities that add up to 1: half precision rounds each of a thousand."""
 
 
 def name_of(names: Mapping[int, str], class_id: int) -> str:
@@ -64,6 +75,7 @@ def read_answers(
     Raises:
         MisshapenReplyError: an output is missing, or its leading dimension is not that of the request.
     """
+    arrays = _with_rows(layout, arrays)
     _check_rows(layout, arrays, rows)
     # A model may answer NaN or infinity: such boxes and scores are left out, without a word about the sum.
     with np.errstate(all="ignore"):
@@ -84,6 +96,11 @@ def _read(
     ]
 
 
+def _with_rows(layout: Layout, arrays: Arrays) -> Arrays:
+    """The arrays with a dimension of rows each: outputs that go without it answer one row."""
+    return {alias: array[None] if alias in layout.bare else array for alias, array in arrays.items()}
+
+
 def _check_rows(layout: Layout, arrays: Arrays, rows: int) -> None:
     for alias in layout.outputs:
         if alias not in arrays:
@@ -96,7 +113,8 @@ def _check_rows(layout: Layout, arrays: Arrays, rows: int) -> None:
 def settle(layout: Layout, arrays: Arrays) -> tuple[Layout, tuple[str, ...]]:
     """What nobody told, told by a first answer: once, so that all frames are read alike.
 
-    Scores outside 0..1 are logits; boxes that reach beyond 2 are in pixels.
+    Scores outside 0..1 are logits; boxes that reach beyond 2 are in pixels. Of a model that nobody knows,
+    outputs without a row for the image are left out.
 
     Args:
         layout: as metadata, settings and the model's info tell it.
@@ -108,12 +126,21 @@ def settle(layout: Layout, arrays: Arrays) -> tuple[Layout, tuple[str, ...]]:
     Raises:
         MisshapenReplyError: the arrays have no form that is read.
     """
+    arrays = _with_rows(layout, arrays)
+    if layout.output_kind is OutputKind.ARRAYS:
+        return _with_a_row(layout, arrays)
     if layout.output_kind is OutputKind.CLASSES and layout.logits is None:
-        return replace(layout, logits=_beyond(_numbers(arrays, layout.outputs[0]))), ()
+        return _classes_settled(layout, _numbers(arrays, layout.outputs[0]))
     rule = layout.detection
-    if rule is None or None not in (rule.order, rule.in_pixels, layout.logits):
+    if rule is None:
         return layout, ()
     table = _tell_apart(rule, arrays)
+    guess = columns_guessed(table, rule.class_count) if rule.scores is None else ""
+    told = (
+        (f"{rule.boxes!r} is read as {guess}, as nobody tells how many classes: see labels",) if guess else ()
+    )
+    if None not in (rule.order, rule.in_pixels, layout.logits):
+        return layout, told
     order = rule.order or table.order
     in_pixels = rule.in_pixels if rule.in_pixels is not None else table.in_pixels
     if in_pixels is None:
@@ -121,9 +148,29 @@ def settle(layout: Layout, arrays: Arrays) -> tuple[Layout, tuple[str, ...]]:
     logits = _beyond(table.scores) if layout.logits is None else layout.logits
     settled = replace(layout, logits=logits, detection=replace(rule, order=order, in_pixels=in_pixels))
     if rule.order is not None and rule.in_pixels is not None:
-        return settled, ()
+        return settled, told
     taken = f"{'pixels' if in_pixels else 'normalised'}_{order}"
-    return settled, (f"boxes are taken for {taken}, as the model does not say otherwise: see boxes",)
+    return settled, (*told, f"boxes are taken for {taken}, as the model does not say otherwise: see boxes")
+
+
+def _with_a_row(layout: Layout, arrays: Arrays) -> tuple[Layout, tuple[str, ...]]:
+    """Without the outputs that hold no row for each image; all of them where none does."""
+    rows = layout.rows or 1
+    held = tuple(each for each in layout.outputs if each in arrays and arrays[each].shape[:1] == (rows,))
+    if not held or held == layout.outputs:
+        return layout, ()
+    left = ", ".join(f"{each} {list(arrays[each].shape)}" for each in layout.outputs if each not in held)
+    return replace(layout, outputs=held), (f"outputs without a row for each image are left out: {left}",)
+
+
+def _classes_settled(layout: Layout, scores: Numbers) -> tuple[Layout, tuple[str, ...]]:
+    """Logits or not; a warning where neither fits: a model of several classes at once may answer so."""
+    logits = _beyond(scores)
+    sums = np.nan_to_num(scores).reshape(layout.rows or 1, -1).sum(axis=1)
+    several = scores.size > len(sums) and bool(np.abs(sums - 1).max(initial=0) > _SUM_SLACK)
+    unsure = not logits and several
+    warning = "scores are taken for probabilities, though they do not add up to 1: see scores"
+    return replace(layout, logits=logits), (warning,) if unsure else ()
 
 
 def _beyond(scores: Numbers) -> bool:

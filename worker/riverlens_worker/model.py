@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import orjson
 import simplejpeg
 
 from riverlens import labels
@@ -38,7 +39,7 @@ from riverlens_worker.detections import (
 from riverlens_worker.endpoints import CallFailedError, Endpoint, Endpoints
 from riverlens_worker.errors import ModelError, decide
 from riverlens_worker.geometry import Place
-from riverlens_worker.messages import DecodedFrame
+from riverlens_worker.messages import Answer, DecodedFrame
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.tensors import Rows, info_request, predict_request, read_info, read_reply
 
@@ -59,6 +60,8 @@ class ServedModel:
         target: what frames are decoded to.
         tells_info: whether it has the signature `riverlens_info`.
         readings: labels and limits by model version.
+        chosen: the layout as the metadata of `proved` told it, before an answer settled the rest.
+        proved: the version that answered the test image; None: another one is not compared with it.
     """
 
     endpoint: ModelServer
@@ -68,24 +71,44 @@ class ServedModel:
     own_labels: Mapping[int, str] | None
     tells_info: bool
     readings: dict[int, Reading] = field(default_factory=dict)
+    chosen: Layout | None = None
+    proved: int | None = None
 
     async def reading(self, version: int, endpoint: ModelServer | None = None) -> Reading:
         """How answers of `version` are read; asks a new version, where it answered, for its labels once.
 
         Raises:
             CallFailedError: it cannot tell them now.
+            ModelError: it is fed or read otherwise than the version that frames are made ready for.
         """
         if version not in self.readings:
-            name = self.settings.model
-            info = (
-                await _ask_info(endpoint or self.endpoint, name, version) if self.tells_info else ModelFacts()
-            )
+            server = endpoint or self.endpoint
+            signatures = await server.signatures() if self.proved not in {None, version} else None
+            tells_info = self.tells_info if signatures is None else INFO_SIGNATURE in signatures
+            info = await _ask_info(server, self.settings.model, version) if tells_info else ModelFacts()
+            if signatures is not None:
+                self._compare(version, signatures, info)
             self.readings[version] = Reading(
                 self.own_labels if self.own_labels is not None else info.labels,
                 self.settings.min_score,
                 self.settings.max_detections,
             )
         return self.readings[version]
+
+    def _compare(self, version: int, signatures: Mapping[str, SignatureSpec], info: ModelFacts) -> None:
+        """A new version that takes or answers other things would be misread without a word."""
+        name, again = self.settings.model, "start the worker again, which finds out anew"
+        facts = self.settings.facts(self.own_labels).over(info)
+        try:
+            layout = choose(signatures, self.settings.signature, facts)
+        except LayoutError as error:
+            raise ModelError(f"version {version} of the model {name!r} cannot be used: {error}") from None
+        if self.chosen is not None and not layout.alike(self.chosen):
+            raise ModelError(
+                f"version {version} of the model {name!r} is fed and read otherwise than version"
+                f" {self.proved}: {layout.fed_text()}; {layout.read_text()}; before:"
+                f" {self.chosen.fed_text()}; {self.chosen.read_text()}; {again}"
+            )
 
     def places(self, frames: Sequence[DecodedFrame | Row]) -> Sequence[Place]:
         """Where each frame's image lies in what the model was fed; none where its boxes do not need it."""
@@ -124,11 +147,17 @@ async def discover(
         max_frame_bytes=settings.max_frame_bytes,
         max_pixels=settings.max_pixels,
     )
-    model = ServedModel(endpoint, settings, layout, target, own_labels, tells_info)
+    model = ServedModel(endpoint, settings, layout, target, own_labels, tells_info, chosen=layout)
     for unknown in info.unknown:
         logger.warning("%s says what this version does not understand: %s", INFO_SIGNATURE, unknown)
     if not facts.labels and layout.output_kind is OutputKind.DETECTIONS:
         logger.warning("the model names no labels: events say class-<id>; see the setting labels")
+    if own_labels and 0 in own_labels and layout.detection and layout.detection.boxes == "detection_boxes":
+        logger.warning(
+            "labels: %s names class 0, but detection_classes of the Object Detection API begin with 1: put a"
+            " line ??? first, or give ids in JSON or pbtxt",
+            settings.labels,
+        )
     for warning in (*layout.warnings, *await _preflight(model, waiting)):
         logger.warning("%s", warning)
     logger.info(
@@ -187,9 +216,12 @@ async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tupl
         )
     try:
         model.layout, warnings = settle(model.layout, answer)
-        _check(model, answer, 1)
+        _check_size(_check(model, answer, 1), model.settings.max_frame_bytes)
     except MisshapenReplyError as error:
-        raise LayoutError(f"signature {model.layout.signature!r}: {error}; see output_kind") from None
+        raise LayoutError(
+            f"output_kind: signature {model.layout.signature!r} does not answer as its kind does: {error};"
+            " set another kind or signature, or export it so that each image has its row"
+        ) from None
     if model.layout.rows is not None:
         return warnings
     if model.layout.kind is InputKind.ENCODED:
@@ -204,8 +236,19 @@ async def _preflight(model: ServedModel, waiting: Callable[[str], None]) -> tupl
     return warnings
 
 
-def _check(model: ServedModel, answer: Arrays, rows: int) -> None:
-    read_answers(model.layout, answer, rows, Reading(), model.test_places(rows))
+def _check(model: ServedModel, answer: Arrays, rows: int) -> list[Answer]:
+    return read_answers(model.layout, answer, rows, Reading(), model.test_places(rows))
+
+
+def _check_size(answers: list[Answer], most_bytes: int) -> None:
+    """No event of a model passes whose arrays alone are larger than a message may be."""
+    size = len(orjson.dumps([answer.outputs for answer in answers]))
+    if size > most_bytes:
+        raise LayoutError(
+            f"max_frame_bytes: the outputs of one image are {size} bytes as an event, above {most_bytes}:"
+            " if they are boxes, set output_kind=detection; else export fewer or smaller ones, or raise it"
+            " and the topics' max.message.bytes"
+        )
 
 
 async def _takes(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -> bool:
@@ -226,7 +269,7 @@ async def _ask(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -
     while True:
         try:
             reply = await model.endpoint.predict(request, model.settings.predict_timeout_ms / 1000)
-            return read_reply(reply)[1]
+            version, arrays = read_reply(reply)
         except ValueError as error:
             raise LayoutError(f"signature {model.layout.signature!r}: {error}; name another one") from None
         except CallFailedError as error:
@@ -235,6 +278,9 @@ async def _ask(model: ServedModel, rows: Rows, waiting: Callable[[str], None]) -
                 return verdict.why
             waiting(verdict.why)
             await asyncio.sleep(_RETRY_S)
+        else:
+            model.proved = version if model.proved is None else model.proved
+            return arrays
 
 
 def test_rows(target: Target) -> Rows:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverlens.signature import PixelRule
+from riverlens.signature.specs import FLOATS
 from riverlens_worker.geometry import Place
 
 Pixels = NDArray[np.uint8]
@@ -30,6 +31,9 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def boxed(pixels: Pixels, place: Place) -> Pixels:
     """An image of the place's inner size, in the middle of gray: [H, W, 3]."""
     canvas = np.full((place.height, place.width, 3), _GRAY, np.uint8)
@@ -38,8 +42,13 @@ def boxed(pixels: Pixels, place: Place) -> Pixels:
 
 
 def to_numbers(pixels: Pixels, dtype: str, rule: PixelRule) -> NDArray[Any]:
-    """Pixels [H, W, 3] in the dtype, range, channel order and layout that the model takes."""
-    if rule.bgr:
+    """Pixels [H, W, 3] in the dtype, range, channels and layout that the model takes.
+
+    Of bfloat16, which NumPy lacks, the bits: uint16.
+    """
+    if rule.gray:
+        pixels = brightness(pixels)
+    elif rule.bgr:
         pixels = pixels[:, :, ::-1]
     row: NDArray[Any] = pixels if dtype == "uint8" else _scaled(pixels, dtype, rule)
     if rule.planar:
@@ -47,8 +56,14 @@ def to_numbers(pixels: Pixels, dtype: str, rule: PixelRule) -> NDArray[Any]:
     return np.ascontiguousarray(row)
 
 
+def brightness(pixels: Pixels) -> Pixels:
+    """[H, W, 3] as [H, W, 1]: the luma of JPEG (ITU-R BT.601), as TensorFlow's `rgb_to_grayscale`."""
+    luma = pixels.astype(np.float32) @ _LUMA
+    return luma.round().astype(np.uint8)[:, :, None]
+
+
 def _scaled(pixels: Pixels, dtype: str, rule: PixelRule) -> NDArray[Any]:
-    if not dtype.startswith("float"):
+    if dtype not in FLOATS:
         return pixels.astype(dtype)
     scale, offset = rule.affine()
     # Half precision cannot hold the way there.
@@ -58,4 +73,12 @@ def _scaled(pixels: Pixels, dtype: str, rule: PixelRule) -> NDArray[Any]:
         row *= np.array(scale, row.dtype) if len(set(scale)) > 1 else row.dtype.type(scale[0])
     if any(offset):
         row += np.array(offset, row.dtype) if len(set(offset)) > 1 else row.dtype.type(offset[0])
+    if dtype == "bfloat16":
+        return _halved(row.astype(np.float32))
     return row.astype(np.float16) if dtype == "float16" else row
+
+
+def _halved(row: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The upper halves of float32, rounded to nearest even."""
+    bits = row.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -94,7 +94,7 @@ def read_tensor(tensor: TensorProto) -> NDArray[np.generic]:
         ValueError: an unknown dtype, or content that does not fit the shape.
     """
     if tensor.dtype not in _DTYPES:
-        raise ValueError(f"outputs of TensorFlow type {tensor.dtype} are not read")
+        raise ValueError(f"outputs of TensorFlow type {_type_name(tensor.dtype)} are not read")
     name, field = _DTYPES[tensor.dtype]
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     count = math.prod(shape)
@@ -119,7 +119,7 @@ def read_signatures(signature_defs: Mapping[str, Any]) -> dict[str, SignatureSpe
     """SignatureDefs by name, in our own words."""
     return {
         name: SignatureSpec(
-            inputs={alias: _spec(info) for alias, info in definition.inputs.items()},
+            inputs=_inputs(definition),
             outputs={alias: _spec(info) for alias, info in definition.outputs.items()},
             method=definition.method_name,
         )
@@ -127,12 +127,25 @@ def read_signatures(signature_defs: Mapping[str, Any]) -> dict[str, SignatureSpe
     }
 
 
+def _inputs(definition: Any) -> dict[str, TensorSpec]:
+    """Inputs that a request must hold: all but those that have a default value."""
+    inputs = {alias: _spec(info) for alias, info in definition.inputs.items()}
+    needed = {alias: spec for alias, spec in inputs.items() if alias not in definition.defaults}
+    return needed or inputs
+
+
 def _spec(info: Any) -> TensorSpec:
-    dtype = _DTYPES.get(info.dtype, (f"type {info.dtype}", ""))[0]
+    dtype = _DTYPES[info.dtype][0] if info.dtype in _DTYPES else _type_name(info.dtype)
     if info.tensor_shape.unknown_rank:
         return TensorSpec(dtype, None)
     sizes = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
     return TensorSpec(dtype, sizes)
+
+
+def _type_name(number: int) -> str:
+    """TensorFlow's name of a type that is not read, in NumPy's way of writing."""
+    names = types_pb2.DataType
+    return names.Name(number).removeprefix("DT_").lower() if number in names.values() else f"type {number}"
 
 
 def read_info(arrays: Mapping[str, NDArray[np.generic]]) -> ModelFacts:
