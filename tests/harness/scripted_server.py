@@ -78,7 +78,7 @@ class ScriptedServer:
 
     @staticmethod
     def _service(name: str, method: str, request: Any, handle: Any) -> Any:
-        handler = grpc.unary_unary_rpc_method_handler(
+        handler: Any = grpc.unary_unary_rpc_method_handler(
             handle,
             request_deserializer=request.FromString,
             response_serializer=lambda m: m.SerializeToString(),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -175,7 +176,7 @@ async def test_frames_go_over_mutual_tls(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, secured: Secured
 ) -> None:
     """The worker as people start it: frames to events over TLS with client certificates."""
-    given = {f"server_{name}": secured.files[file] for name, file in (CA | MINE).items()}
+    given: dict[str, Any] = {f"server_{name}": secured.files[file] for name, file in (CA | MINE).items()}
     await put(kafka, topic_set.frames, [Put(jpeg(), partition=n % 4) for n in range(40)])
     await workers(topic_set, server=secured.servers["mutual"], server_tls=True, **given)
     account = await settled(kafka, topic_set, 40)

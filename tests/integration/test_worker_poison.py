@@ -48,7 +48,7 @@ async def _frames_per_s(server: str, frames: list[bytes]) -> tuple[float, set[in
 
 
 async def test_one_bad_frame_in_twenty_costs_less_than_half(server: str) -> None:
-    """With 5 % poison exactly the bad frames are given up, and throughput stays above half of that without."""
+    """With 5 % poison exactly the bad frames are given up, and throughput stays above half."""
     image = noise_jpeg(1, (320, 240))
     bad = set(random.Random(3).sample(range(FRAMES), FRAMES // ONE_IN))  # noqa: S311  # no secret
     clean, none = await _frames_per_s(server, [image] * FRAMES)
