@@ -14,6 +14,7 @@ from riverlens.flags import nearest
 PREFIX = "RIVERLENS_"
 ROLES = (
     ("riverlens_worker.settings", "WorkerSettings"),
+    ("riverlens_worker.redrive.settings", "RedriveSettings"),
     ("riverlens_producer.settings", "ProducerSettings"),
     ("riverlens.topics", "TopicsSettings"),
     ("riverlens.broker.run", "BrokerSettings"),
