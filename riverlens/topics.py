@@ -29,6 +29,7 @@ from riverlens.logs import LogFormat, LogLevel, set_up_logs
 from riverlens.settings import Settings, complaints, load
 from riverlens.topic_spec import (
     MAX_BYTES,
+    REPLICATION,
     ExistingTopic,
     TopicName,
     TopicReport,
@@ -116,6 +117,11 @@ async def ensure_topics(kafka: KafkaSettings, specs: Sequence[TopicSpec]) -> lis
     async with _clients(kafka) as (admin, client):
         brokers = len(client.cluster.brokers())
         wanted = [with_replication(spec, brokers) for spec in specs]
+        if 1 < brokers < REPLICATION:
+            _log.warning(
+                "only %d brokers answer: new topics get one copy. If the cluster has more, start them first",
+                brokers,
+            )
         existing = await _existing(client, [spec.name for spec in wanted])
         created = await _create(admin, [spec for spec in wanted if spec.name not in existing], kafka)
         counts = await _until_usable(client, wanted, kafka)

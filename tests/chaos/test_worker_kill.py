@@ -140,3 +140,22 @@ async def test_frozen_workers_take_turns(
         feeding.end()
     account = await _all_settled(kafka, topic_set, running)
     account.check(repeats=None)
+
+
+async def test_a_static_member_that_outlived_its_session_exits(
+    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
+) -> None:
+    """Frozen past its session, a static worker wakes up, publishes nothing and ends with one clear line."""
+    frozen = await workers(topic_set, group_instance_id="cam")
+    async with watcher(kafka, topic_set.group) as watch, feed(kafka, topic_set.frames) as feeding:
+        await _more_events(watch, topic_set, 100)
+        frozen.send_signal(signal.SIGSTOP)
+        other = await workers(topic_set)
+        await _more_events(watch, topic_set, 100)
+        frozen.send_signal(signal.SIGCONT)
+        assert await frozen.ended() != 0
+        assert "as a static member (group_instance_id) must start anew" in frozen.log()
+        await _more_events(watch, topic_set, 100)
+        feeding.end()
+    account = await _all_settled(kafka, topic_set, [other])
+    account.check(repeats=None)

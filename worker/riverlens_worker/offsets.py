@@ -151,6 +151,10 @@ class StallGuard:
         self._beat_s = now_s
         self._suspect = False
 
+    def late_s(self, now_s: float) -> float:
+        """Seconds since the last beat."""
+        return now_s - self._beat_s
+
     def beat(self, now_s: float) -> None:
         """Called about once a second while the loop runs."""
         self._suspect = self.suspect(now_s)

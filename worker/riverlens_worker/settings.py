@@ -130,6 +130,10 @@ class WorkerSettings(Settings):
     """A silent worker's partitions move on after this."""
     heartbeat_interval_ms: int = Field(default=1_000, ge=100)
     """How often the worker says that it lives."""
+    group_instance_id: str | None = Field(default=None, min_length=1)
+    """Static membership: a restart within session_timeout_ms keeps its partitions, a stop leaves them idle
+    for as long. Host name and process id are added: two processes must never share one. Made for containers
+    whose host name stays (a StatefulSet's); a static worker that stood still past its session exits."""
     rebalance_timeout_ms: int = Field(default=6_000, ge=3_000)
     """How long a rebalance waits for this worker."""
     drain_timeout_ms: int = Field(default=4_000, ge=0)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from riverlens.errors import UnreachableError
 from riverlens.kafka import connect
 from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Deadline
@@ -32,6 +35,11 @@ logger = logging.getLogger(__name__)
 _TICK_S = 1.0
 
 
+def _instance_id(settings: WorkerSettings) -> str | None:
+    name = settings.group_instance_id
+    return f"{name}-{socket.gethostname()}-{os.getpid()}" if name else None
+
+
 class Source:
     """Frames out through `take`, outcomes back through `settle`. Make it inside the event loop."""
 
@@ -45,6 +53,7 @@ class Source:
             heartbeat_interval_ms=settings.heartbeat_interval_ms,
             rebalance_timeout_ms=settings.rebalance_timeout_ms,
             max_poll_interval_ms=settings.max_poll_interval_ms,
+            group_instance_id=_instance_id(settings),
         )
         self._state = SourceState(
             settings=settings,
@@ -167,11 +176,27 @@ class Source:
     async def _tick(self) -> None:
         state = self._state
         while True:
+            self._exit_if_static(state.guard.late_s(state.now_s()))
             state.guard.beat(state.now_s())
             if state.guard.suspect(state.now_s()):
                 await self._committer.prove_membership()
             self._show_age()
             await asyncio.sleep(_TICK_S)
+
+    def _exit_if_static(self, late_s: float) -> None:
+        """A static member that outlived its session may have a successor of its name: it must not rejoin.
+
+        aiokafka names the instance in no heartbeat, so the two would take the partitions from each other.
+        """
+        settings = self._state.settings
+        if settings.group_instance_id and late_s > settings.session_timeout_ms / 1000:
+            self._state.fence(self._state.leases)
+            self._state.fail(
+                UnreachableError(
+                    f"this worker stood still for {late_s:.1f} s, longer than its session, and as a static "
+                    "member (group_instance_id) must start anew"
+                )
+            )
 
     def _show_age(self) -> None:
         state = self._state
