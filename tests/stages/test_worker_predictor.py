@@ -79,7 +79,7 @@ async def test_nothing_is_given_up_while_nothing_passes(serve: Serve, code: str)
 async def test_a_model_that_refuses_its_test_image_stops_the_worker(serve: Serve) -> None:
     """Where a new version refuses everything as invalid, no frame is blamed: the worker stops and says so."""
     server = await serve()
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  # the end of the block raises it
         async with predicting(_settings(server, max_batch_size=4)) as line:
             await line.send(_frames(4, set()))
             await line.until(lambda: len(line.answered) == 4, "the first frames")
