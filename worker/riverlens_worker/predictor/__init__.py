@@ -120,8 +120,8 @@ class Predictor:
         except EndOfStream:
             self._ended = True
         else:
-            rows = self._limits.current().rows
-            self._pieces.extend(in_pieces(list(batch.frames), rows, batch.reason))
+            most = self._limits.current().rows
+            self._pieces.extend(in_pieces(list(batch.frames), most, batch.reason))
         finally:
             self._taking = None
             self._wake.set()
@@ -156,12 +156,10 @@ class Predictor:
     def _wake_at_resume(self) -> None:
         """A server that pauses after an overload is asked again when that ends."""
         pause_s = self._endpoints.resumes_in_s()
-        if pause_s is not None and self._resume is None:
-            self._resume = asyncio.get_running_loop().call_later(pause_s + 0.001, self._resumed)
-
-    def _resumed(self) -> None:
-        self._resume = None
-        self._wake.set()
+        if pause_s is not None:
+            if self._resume is not None:
+                self._resume.cancel()
+            self._resume = asyncio.get_running_loop().call_later(pause_s + 0.001, self._wake.set)
 
     async def _run(self, piece: Piece, endpoint: Endpoint, call: Call) -> None:
         try:
@@ -250,7 +248,10 @@ class Predictor:
         endpoint, why = failed.endpoint, failed.verdict.why
         failed.piece.avoid = endpoint.server
         if not [other for other in self._endpoints.up if other is not endpoint]:
-            raise ModelError(f"the model server at {endpoint.server} refuses: {why}")
+            raise ModelError(
+                f"the model server at {endpoint.server} refuses: {why}; if it serves a version of another"
+                " layout by now, start the worker again, which finds out anew"
+            )
         logger.error("the model server at %s refuses: %s", endpoint.server, why)
         self._endpoints.eject(endpoint, why)
 
