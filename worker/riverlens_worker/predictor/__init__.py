@@ -248,10 +248,8 @@ class Predictor:
         endpoint, why = failed.endpoint, failed.verdict.why
         failed.piece.avoid = endpoint.server
         if not [other for other in self._endpoints.up if other is not endpoint]:
-            raise ModelError(
-                f"the model server at {endpoint.server} refuses: {why}; if it serves a version of another"
-                " layout by now, start the worker again, which finds out anew"
-            )
+            anew = "if its model has changed, start the worker again"
+            raise ModelError(f"the model server at {endpoint.server} refuses: {why}; {anew}")
         logger.error("the model server at %s refuses: %s", endpoint.server, why)
         self._endpoints.eject(endpoint, why)
 
