@@ -246,5 +246,5 @@ def test_the_table_counts_by_reason_and_camera() -> None:
         ["undecodable", "lobby-1", "2", "10"],
         ["undecodable", "?[2J", "1", "5"],
     ]
-    summary = tally.summary(dry_run=True, limited=False)
+    summary = tally.summary(dry_run=True)
     assert summary == "would put back 3 of 4 dead letters; 1 came back 3 times already"

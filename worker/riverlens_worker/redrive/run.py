@@ -31,28 +31,30 @@ def main(argv: Sequence[str], prog: str) -> int:
     """
     settings = load(RedriveSettings, argv, prog=prog)
     set_up_logs(settings.log_level, settings.log_format)
-    redrive = Redrive(settings, settings.wish(time.time_ns() // 1_000_000))
+    tally = Tally(settings.limit)
     try:
-        asyncio.run(redrive.run())
+        asyncio.run(_redrive(settings, tally))
     finally:
         # Said of what was done before an error, too.
-        tally = redrive.tally
         if settings.dry_run and tally.groups:
             sys.stdout.write("\n".join(tally.table()) + "\n")
-        sys.stdout.write(tally.summary(dry_run=settings.dry_run, limited=redrive.limited) + "\n")
+        sys.stdout.write(tally.summary(dry_run=settings.dry_run) + "\n")
     return 1 if tally.refused else 0
 
 
-class Redrive:
-    """One run."""
+async def _redrive(settings: RedriveSettings, tally: Tally) -> None:
+    await Redrive(settings, settings.wish(time.time_ns() // 1_000_000), tally).run()
 
-    def __init__(self, settings: RedriveSettings, wish: Wish) -> None:
+
+class Redrive:
+    """One run. Make it inside the event loop."""
+
+    def __init__(self, settings: RedriveSettings, wish: Wish, tally: Tally) -> None:
         self._settings = settings
         self._wish = wish
         self._reader = Reader(settings)
         self._writer = Writer(settings)
-        self.tally = Tally()
-        self.limited = False
+        self._tally = tally
 
     async def run(self) -> None:
         """Read all partitions; put back what is asked for.
@@ -65,7 +67,7 @@ class Redrive:
             if not self._settings.dry_run:
                 await self._writer.start()
             for partition in self._reader.partitions():
-                if not self.limited:
+                if not self._tally.limited:
                     await self._partition(partition)
             if not self._settings.dry_run:
                 await self._reader.remember()
@@ -90,10 +92,9 @@ class Redrive:
                 if len(chunk) >= _CHUNK_FRAMES or nbytes >= _CHUNK_BYTES:
                     await self._put_back(chunk)
                     chunk, nbytes = [], 0
-                if self._settings.limit is not None and self.tally.fates[Fate.GOES] >= self._settings.limit:
-                    self.limited = True
+                if self._tally.limited:
                     break
-            if self.limited:
+            if self._tally.limited:
                 break
         await self._put_back(chunk)
 
@@ -101,11 +102,11 @@ class Redrive:
         """The letter, where it goes back; it is counted in any case."""
         letter = read_letter(record)  # type: ignore[arg-type]  # aiokafka ships no types
         if letter is None:
-            self.tally.strangers += 1
+            self._tally.strangers += 1
             return None
         done = letter.offset in self._reader.memory(partition)
         decided = fate(letter, self._wish, done=done)
-        self.tally.count(letter, decided)
+        self._tally.count(letter, decided)
         return letter if decided is Fate.GOES else None
 
     async def _put_back(self, letters: Sequence[Letter]) -> None:
@@ -116,9 +117,9 @@ class Redrive:
             sent = await self._writer.put_back(letters)
             for letter in sent.acknowledged:
                 self._reader.memory(letter.partition).add(letter.offset)
-                self.tally.redriven += 1
+                self._tally.redriven += 1
             for letter, why in sent.refused:
-                self.tally.refused[why] += 1
+                self._tally.refused[why] += 1
                 logger.warning("frame %s stays: Kafka does not take it: %s", letter.first, why)
             await self._reader.remember()
         if sent.failure is not None:

@@ -28,6 +28,7 @@ class Tally:
     """Counts of one run. Writer: the run alone.
 
     Attributes:
+        limit: how many may go; None for all.
         seen: dead letters looked at.
         strangers: records of the topic that are no dead letters.
         fates: letters by what became of them.
@@ -35,6 +36,7 @@ class Tally:
         refused: not taken by Kafka, by its reason.
     """
 
+    limit: int | None = None
     seen: int = 0
     strangers: int = 0
     fates: Counter[Fate] = field(default_factory=Counter)
@@ -53,6 +55,11 @@ class Tally:
             group.nbytes += letter.nbytes
             group.oldest_ms = min(group.oldest_ms, letter.at_ms)
             group.newest_ms = max(group.newest_ms, letter.at_ms)
+
+    @property
+    def limited(self) -> bool:
+        """Whether as many go as may."""
+        return self.limit is not None and self.fates[Fate.GOES] >= self.limit
 
     def table(self) -> list[str]:
         """What goes, a line for each reason and camera, the most frequent first; at most 40 of them."""
@@ -75,7 +82,7 @@ class Tally:
         more = len(ordered) - _MOST_ROWS
         return [*lines, f"and {more} more of other reasons and cameras"] if more > 0 else lines
 
-    def summary(self, *, dry_run: bool, limited: bool) -> str:
+    def summary(self, *, dry_run: bool) -> str:
         """One line with all counts."""
         goes = self.fates[Fate.GOES] if dry_run else self.redriven
         parts = [f"{'would put back' if dry_run else 'put back'} {goes} of {self.seen} dead letters"]
@@ -85,6 +92,6 @@ class Tally:
         stay += [f"{count} not taken by Kafka: {why}" for why, count in sorted(self.refused.items())]
         if self.strangers:
             stay.append(f"{self.strangers} records are no dead letters of riverlens")
-        if limited:
+        if self.limited:
             parts[0] += " (stopped at --limit)"
         return "; ".join(parts + stay)
