@@ -150,6 +150,7 @@ STEPS = (
             up("Failed Predict calls: A", code="UNAVAILABLE"),
             down("Events out: A"),
             above("Lag in seconds: A", LATE_S),
+            above("Lag in seconds: B", LATE_S),
             above("Lag in frames: A", UNREAD),
         ),
     ),

@@ -25,6 +25,7 @@ NOT_SHOWN = {
     "riverlens_endpoint_calls_in_flight": "as above",
     "riverlens_endpoint_frames": "as above",
     "riverlens_endpoint_ejections": "as above",
+    "riverlens_loop_lag_seconds": "below milliseconds unless something is wrong, which the log then says",
     "riverlens_batch_limit_rows": "the limit that is shown is the setting; this tells why batches are small",
 }
 QUERIES = [query for dashboard in DASHBOARDS for query in queries(dashboard)]

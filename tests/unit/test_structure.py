@@ -47,6 +47,7 @@ PURE = frozenset(
         "reference_uri",
         "servers",
         "settings",
+        "watchdog",
     }
 )
 # Shells by the one outside resource that they touch: modules of one group are one shell in several files.
@@ -56,6 +57,7 @@ SHELLS = {
     "references": frozenset({"references"}),
     "threads": frozenset({"decode_pool"}),
     "clock": frozenset({"batcher"}),
+    "watch": frozenset({"loop_lag", "watching"}),
     "model server": frozenset({"_stubs", "tensors", "endpoints", "model", "predictor"}),
     "kafka out": frozenset({"publisher"}),
     "http": frozenset({"admin"}),

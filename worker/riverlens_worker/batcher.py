@@ -63,6 +63,11 @@ class Batcher:
         return batch
 
     @property
+    def waiting(self) -> int:
+        """Rows that wait to be taken."""
+        return len(self._open)
+
+    @property
     def limit_rows(self) -> int:
         """Rows of a full batch: the setting's, the model's or the server's limit."""
         return self._open.limits.rows

@@ -43,6 +43,8 @@ class DecodePool:
         self._target = target
         self._threads = threads
         self._metrics = metrics
+        self.held = 0
+        """Frames taken and not passed on yet."""
 
     async def run(self) -> None:
         """Decode until the input ends, then close the output."""
@@ -59,6 +61,7 @@ class DecodePool:
                 taken = await self._ports.take(_CHUNK_FRAMES)
             except EndOfStream:
                 return
+            self.held += len(taken)
             if all(self._stays(item) for item in taken):
                 await self._pass_on([self._decode(item) for item in taken])
                 continue
@@ -95,8 +98,10 @@ class DecodePool:
                 self._metrics.reencoded(row.reencoded).inc()
         if rejected:
             await self._ports.results.send_many(rejected)
+            self.held -= len(rejected)
         if rows:
             await self._ports.decoded.send_many(rows)
+            self.held -= len(rows)
 
 
 def decode_frame(item: LeasedFrame, target: Target) -> Decoded:

@@ -61,6 +61,7 @@ class Metrics:
         self._declare_frames(registry)
         self._declare_batches(registry)
         self._declare_backlog(registry)
+        self._declare_watching(registry)
         self._declare_group(registry)
         self._declare_endpoints(registry)
         self._open_known_series()
@@ -172,6 +173,17 @@ class Metrics:
         self.lag_frames = cache(self._lag_frames.labels)
         self.lag_seconds = cache(self._lag_seconds.labels)
 
+    def _declare_watching(self, registry: CollectorRegistry) -> None:
+        """The worker watching itself."""
+        text = "Time since the partition's lowest offset last moved, while it has frames; 0 where it has none"
+        name = "riverlens_partition_stalled_seconds"
+        self._partition_stalled = Gauge(name, text, ["partition"], registry=registry)
+        text = "Frames consumed less those settled and in flight: not 0 is a defect"
+        self.balance_difference = Gauge("riverlens_balance_difference", text, registry=registry)
+        text = "How late the event loop ran a step that was due"
+        self.loop_lag = Histogram("riverlens_loop_lag_seconds", text, buckets=_STAGE_S, registry=registry)
+        self.partition_stalled = cache(self._partition_stalled.labels)
+
     def _declare_group(self, registry: CollectorRegistry) -> None:
         """The consumer group, the model, the state."""
         self._rebalances = Counter(
@@ -266,7 +278,11 @@ class Metrics:
 
     def forget_partition(self, partition: int) -> None:
         """Drop the gauges of a partition that moved on, so that no stale lag stays on a dashboard."""
-        for gauge, children in ((self._lag_frames, self.lag_frames), (self._lag_seconds, self.lag_seconds)):
+        for gauge, children in (
+            (self._lag_frames, self.lag_frames),
+            (self._lag_seconds, self.lag_seconds),
+            (self._partition_stalled, self.partition_stalled),
+        ):
             children.cache_clear()
             if (str(partition),) in gauge._metrics:  # noqa: SLF001  # remove() raises for a missing child
                 gauge.remove(str(partition))

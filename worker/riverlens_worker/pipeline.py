@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from riverlens_worker.backoff import Deadline
@@ -23,14 +23,17 @@ from riverlens_worker.batching import Limits
 from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
 from riverlens_worker.endpoints import Endpoints
+from riverlens_worker.loop_lag import LoopLag
 from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
-from riverlens_worker.metrics import Lifecycle, Metrics
+from riverlens_worker.metrics import Lifecycle, Metrics, value_of
 from riverlens_worker.model import ServedModel, discover
 from riverlens_worker.predictor import Predictor, PredictorPorts
 from riverlens_worker.publisher import Publisher, PublisherPorts
 from riverlens_worker.references import ReferencePorts, References
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source import Source
+from riverlens_worker.watchdog import Reading
+from riverlens_worker.watching import Watching, partition_readings, unread_frames
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ class Pipeline:
             settings,
             metrics,
         )
+        self._watching: Watching | None = None
         self._not_ready = "starting"
         self._running = False
         self._closed = False
@@ -83,7 +87,7 @@ class Pipeline:
 
     def not_ready(self) -> str:
         """Why the worker is not ready, in words; "" where it is."""
-        return self._not_ready
+        return self._not_ready or (self._watching.stalled if self._watching else "")
 
     def stop(self) -> None:
         """First call: soft stop. Second: hard stop. Never waits."""
@@ -153,9 +157,11 @@ class Pipeline:
         self._publisher.name_signature(model.layout.signature)
         self._set_state(Lifecycle.RUNNING)
         self._running = True
+        watching = self._watching = self._watchdog(stages)
         self._not_ready = ""
         async with asyncio.TaskGroup() as group:
-            side = [group.create_task(self._source.run()), group.create_task(self._watch(stages))]
+            parts = (self._source.run(), self._watch(stages), watching.run(), LoopLag(self._metrics).run())
+            side = [group.create_task(part) for part in parts]
             publishing = group.create_task(self._publisher.run())
             async with asyncio.TaskGroup() as front:
                 front.create_task(self._references.run())
@@ -219,6 +225,31 @@ class Pipeline:
                 # A partition that moved on takes its lag along: that is no arrival less than none.
                 self._metrics.load_ratio.set(max(0.0, now - before) / (now_s - before_s) / ceiling)
             before, before_s = now, now_s
+
+    def _watchdog(self, stages: _Stages) -> Watching:
+        metrics, leases = self._metrics, self._source.leases
+
+        def look(now_s: float) -> Reading:
+            in_flight = int(value_of(metrics.in_flight_frames))
+            reading = Reading(
+                now_s=now_s,
+                settled=value_of(metrics.consumed) - in_flight,
+                unread=unread_frames(leases, metrics),
+                source=self._source.waiting,
+                references=self._references.held,
+                decode=stages.decode_pool.held,
+                batcher=len(self._decoded) + stages.batcher.waiting,
+                publisher=len(self._results) + self._publisher.in_hand,
+                unacknowledged=self._publisher.unacknowledged,
+                early=self._publisher.early,
+                calls=int(value_of(metrics.calls_in_flight)),
+                excused=bool(self._not_ready),
+                partitions=partition_readings(leases, metrics),
+            )
+            # What no other stage holds is on its way through the predictor.
+            return replace(reading, predictor=max(0, in_flight - reading.in_flight))
+
+        return Watching(look, self._settings.watchdog_timeout_ms / 1000, metrics)
 
     async def close(self) -> None:
         """Commit and disconnect; harmless where it never ran, or a second time."""

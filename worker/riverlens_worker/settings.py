@@ -141,6 +141,9 @@ class WorkerSettings(Settings):
     max_poll_interval_ms: int = Field(default=300_000, ge=10_000)
     """The worker leaves its group when it has not polled for this long."""
 
+    watchdog_timeout_ms: int = Field(default=60_000, ge=500)
+    """/readyz turns 503 when frames wait and none was settled for so long; it says which stage holds them."""
+
     admin_host: str = "127.0.0.1"
     """Address of /metrics, /healthz and /readyz."""
     admin_port: int = Field(default=9100, ge=0, le=65535)

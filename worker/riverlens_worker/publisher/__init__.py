@@ -57,6 +57,7 @@ class Publisher:
         self._topics = Topics(settings.events_topic, settings.dlq_topic, settings.model, "")
         self._order: dict[PartitionLease, Resequencer[Result]] = {}
         self._cut: set[PartitionLease] = set()
+        self._in_hand = 0
         self._delivery: Delivery = (
             Transactions(
                 settings, self._acknowledged, ports.settle, GroupPorts(ports.is_member, ports.committed)
@@ -75,6 +76,21 @@ class Publisher:
             group.create_task(connect(self._settings.kafka, self._delivery.start()))
             group.create_task(see_topics(self._settings))
 
+    @property
+    def in_hand(self) -> int:
+        """Results taken that are neither in order yet nor handed on."""
+        return self._in_hand
+
+    @property
+    def early(self) -> int:
+        """Results that wait for an earlier frame of their partition."""
+        return sum(map(len, self._order.values()))
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records handed on that Kafka has not acknowledged."""
+        return self._delivery.waiting()
+
     def name_signature(self, signature: str) -> None:
         """The signature that answers, for the events; known once the model was found."""
         self._topics = Topics(self._topics.events, self._topics.dlq, self._topics.model, signature)
@@ -86,9 +102,11 @@ class Publisher:
             try:
                 while True:
                     results = await self._ports.results.receive_many(_CHUNK)
+                    self._in_hand = len(results)
                     for result in results:
                         await self._ports.may_publish()
                         await self._restore_order(result)
+                        self._in_hand -= 1
             except EndOfStream:
                 pass
             await self._delivery.flush()

@@ -28,6 +28,9 @@ class Delivery(Protocol):
     def pass_over(self, settled: Settled) -> None:
         """A frame that becomes no record has its turn."""
 
+    def waiting(self) -> int:
+        """How many entries are not acknowledged yet."""
+
     async def flush(self) -> None:
         """Wait until everything taken is acknowledged or given up."""
 

@@ -84,6 +84,10 @@ class Sender:
     def release(self, partitions: Iterable[int]) -> None:
         """Nothing to do."""
 
+    def waiting(self) -> int:
+        """Records that Kafka has not acknowledged."""
+        return len(self._outbox)
+
     async def flush(self) -> None:
         """Wait until everything sent is acknowledged."""
         await self._changed.until(lambda: len(self._outbox) == 0)

@@ -86,6 +86,10 @@ class Transactions:
         else:
             lane.add(settled)
 
+    def waiting(self) -> int:
+        """Entries whose transaction is not committed."""
+        return sum(len(lane) for lane, _ in self._lanes.values())
+
     async def flush(self) -> None:
         """Wait until every lane is empty."""
         for lane, _ in tuple(self._lanes.values()):

@@ -62,6 +62,7 @@ class References:
         )
         self._out: Channel[Admitted] = Channel(_CHUNK_FRAMES * settings.decode_threads)
         self._tasks: dict[Wanted, asyncio.Task[None]] = {}
+        self._passing = 0
         self._ended = False
         self._over = False
 
@@ -75,6 +76,11 @@ class References:
             return await self._out.receive_many(limit)
         looked = [self._look(item) for item in await self._ports.take(limit)]
         return [item for item in looked if not isinstance(item, Wanted)]
+
+    @property
+    def held(self) -> int:
+        """Frames taken and not taken from here: references above all."""
+        return len(self._turns) + self._passing + len(self._out)
 
     async def run(self) -> None:
         """Fetch until the input ends. At once done where nothing may be fetched."""
@@ -109,8 +115,10 @@ class References:
                         self._ports.changed.fire()
                     else:
                         passing.append(looked)
+                self._passing = len(passing)
                 if passing:
                     await self._out.send_many(passing)
+                self._passing = 0
         except EndOfStream:
             pass
         self._ended = True

@@ -145,6 +145,16 @@ class Source:
         return self._state.hold(source, fetched)
 
     @property
+    def waiting(self) -> int:
+        """Frames read that nobody has taken."""
+        return len(self._state.admission)
+
+    @property
+    def leases(self) -> LeaseTable:
+        """The current leases, to look at."""
+        return self._state.leases
+
+    @property
     def changed(self) -> Signal:
         """Fires when room is given back, and when a lease's state changes."""
         return self._state.changed
