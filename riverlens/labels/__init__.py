@@ -18,7 +18,13 @@ from riverlens.errors import SettingsError
 UNNAMED = "???"
 BUILT_IN = ("coco", "coco80")
 
-_ITEM = re.compile(r"\bitem\s*:?\s*\{([^{}]*)\}")
+_TEXT = r""" "[^"\n]*" | '[^'\n]*' """
+_ITEM = re.compile(
+    rf"\bitem \s* :? \s* \{{ ( (?: [^{{}}\"'] | {_TEXT} | \{{ (?: [^{{}}\"'] | {_TEXT} )* \}} )* ) \}}",
+    re.VERBOSE,
+)
+_INNER = re.compile(rf"\w+ \s* :? \s* \{{ (?: [^{{}}\"'] | {_TEXT} )* \}}", re.VERBOSE)
+"""A message within an item, such as the keypoints of a person."""
 _FIELD = re.compile(r"""\b(id|name|display_name)\s*:\s*(?:"([^"]*)"|'([^']*)'|(-?[0-9]+))""")
 
 
@@ -77,7 +83,8 @@ def _from_json(text: str) -> dict[int, str]:
         if all(isinstance(entry, Mapping) for entry in body):
             return {int(entry["id"]): str(entry["name"]) for entry in body}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not a label map: {error!r}") from None
+        missing = isinstance(error, KeyError)
+        raise ValueError(f"not a label map: {f'an entry lacks its {error}' if missing else error}") from None
     if all(isinstance(entry, str) for entry in body):
         return dict(enumerate(body))
     raise ValueError("not a label map: a list holds names, or objects with id and name")
@@ -95,7 +102,10 @@ def _from_object(body: Mapping[str, Any]) -> dict[int, str]:
 def _from_pbtxt(text: str) -> dict[int, str]:
     named = {}
     for item in _ITEM.findall(re.sub(r"(?m)^\s*#.*$", "", text)):
-        fields = {key: double or single or number for key, double, single, number in _FIELD.findall(item)}
+        fields = {
+            key: double or single or number
+            for key, double, single, number in _FIELD.findall(_INNER.sub("", item))
+        }
         name = fields.get("display_name") or fields.get("name")
         if "id" not in fields or name is None:
             raise ValueError(f"an item of the label map lacks its id or name: {' '.join(item.split())!r}")

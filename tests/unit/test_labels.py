@@ -23,6 +23,16 @@ from riverlens.errors import SettingsError
         """# COCO
         item { id: 1 name: '/m/01g317' display_name: 'person' }
         item { id: 3 name: "/m/0199g" display_name: "bicycle" }""",
+        """item {
+          id: 1
+          name: "person"
+          keypoints { id: 0 label: "nose {left}" }
+          keypoints {
+            id: 7
+            label: "eye"
+          }
+        }
+        item { id: 3 name: 'bicycle' }""",
     ],
 )
 def test_every_form_gives_names_by_id(text: str) -> None:
@@ -38,6 +48,8 @@ def test_every_form_gives_names_by_id(text: str) -> None:
         ('{"person": "one"}', "not a label map"),
         ("[1, 2]", "a list holds names"),
         ('[{"id": 1}]', "not a label map"),
+        ('[{"id": 1}]', "lacks its 'name'"),
+        ('{"0": {"name": "person"}}', "ids to names"),
         ('item { name: "person" }', "lacks its id"),
     ],
 )
