@@ -33,8 +33,9 @@ class RedriveSettings(Settings):
     """Put dead letters back onto the frames topic, those asked for: without flags, all.
 
     A dead letter stays where it is, and what was put back is remembered in the consumer group
-    <group_id>-redrive: a second run puts back what the first one did not. A frame goes back at most three
-    times. Topics and group are those of [worker]. Exit code 1: Kafka did not take some of the frames.
+    <group_id>-redrive: a second run puts back what the first one did not. (Kafka forgets a group's offsets
+    7 days after the last run, by its offsets.retention.minutes.) A frame goes back at most three times.
+    Topics and group are those of [worker]. Exit code 1: Kafka did not take some of the frames.
     """
 
     table: ClassVar[str] = "worker"

@@ -35,6 +35,7 @@ _REFUSED = (
     TransactionalIdAuthorizationFailed,
 )
 _TOLD_EVERY = 10
+_BEGINNINGS_S = 1.0
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -77,9 +78,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         if state.ended:
             return
         beginnings = await self._beginnings([tp for tp in partitions if committed[tp] is None])
+        known = {tp: offset for tp, offset in committed.items() if offset is not None}
+        starts = beginnings | await self._still_there(known)
         for tp in partitions:
-            offset = committed[tp]
-            start = beginnings[tp] if offset is None else offset
+            start = starts[tp]
             consumer.seek(tp, start)
             state.leases.assign(tp.partition, start)
         consumer.resume(*partitions)
@@ -119,6 +121,27 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             else:
                 return found
         return {}
+
+    async def _still_there(self, committed: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Where to go on reading: the committed offsets, or behind what retention removed from there on.
+
+        Only asked for a moment: without an answer (a partition has no leader just now) the poller counts
+        what is missing, at the partition's next frame.
+        """
+        try:
+            async with asyncio.timeout(_BEGINNINGS_S):
+                beginnings = await self._state.consumer.beginning_offsets(list(committed))
+        except (TimeoutError, KafkaError) as error:
+            logger.debug("the partitions' first offsets are not known now: %r", error)
+            return committed
+        for tp, offset in committed.items():
+            expired = beginnings[tp] - offset
+            if expired > 0:
+                self._state.metrics.expired.inc(expired)
+                logger.error(
+                    "retention removed %d frames of partition %d before they were read", expired, tp.partition
+                )
+        return {tp: max(offset, beginnings[tp]) for tp, offset in committed.items()}
 
     async def _close(self, partitions: list[TopicPartition]) -> None:
         state = self._state
