@@ -221,3 +221,30 @@ async def test_without_kafka_or_topic_one_line_says_so(kafka: KafkaSettings, top
         0,
         "would put back 0 of 0 dead letters; 1 records are no dead letters of riverlens\n",
     )
+
+
+async def test_letters_of_transactions_come_back_too(
+    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
+) -> None:
+    """Set aside in exactly-once mode, frames go back once; the marks between letters leave no holes."""
+    worker = await workers(topic_set, delivery="exactly-once", transaction_interval_ms=10)
+    for count in range(1, 4):
+        await put(kafka, topic_set.frames, [Put(b"no image %d" % count, partition=PARTITION)])
+        await set_aside(kafka, topic_set, count)
+    assert await worker.stop() == 0
+    ran = await redrive(kafka, topic_set)
+    assert ran.out == "put back 3 of 3 dead letters\n", ran.log
+    back = (await read_all(kafka, topic_set.frames))[3:]
+    assert [record.value for record in back] == [b"no image 1", b"no image 2", b"no image 3"]
+    began_s = time.monotonic()
+    assert (await redrive(kafka, topic_set)).out == "put back 0 of 0 dead letters\n"
+    assert time.monotonic() - began_s < 20, "a mark at the end is not waited for"
+
+
+async def set_aside(kafka: KafkaSettings, topics: TopicSet, count: int) -> None:
+    """Wait until so many dead letters can be read."""
+
+    async def there() -> bool:
+        return len(await read_all(kafka, topics.dlq, committed=True)) >= count
+
+    await wait_for(there, what=f"{count} dead letters")
