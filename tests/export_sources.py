@@ -79,6 +79,15 @@ def saved_model_2(folder: Path) -> Path:
     return folder / "tf2"
 
 
+def brightness(folder: Path, dtype: str = "float32") -> Path:
+    """Another model: pixels [N,1,8,8] of one channel -> `level` float [N,1], their mean."""
+    spec = tf.TensorSpec([None, 1, SIZE, SIZE], dtype, "image")
+    level = tf.function(lambda image: {"level": tf.reduce_mean(tf.cast(image, tf.float32), [2, 3])})
+    signatures = {"serving_default": level.get_concrete_function(spec)}
+    tf.saved_model.save(tf.Module(), str(folder / dtype), signatures=signatures)
+    return folder / dtype
+
+
 def keras_model() -> Any:
     """The same as a Keras model."""
     import keras  # noqa: PLC0415  # slow to import, and few tests need it

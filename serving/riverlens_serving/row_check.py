@@ -116,7 +116,8 @@ def _made_up(tensor: TensorSpec, *, examples: bool) -> Array:
     if image is not None and tensor.shape is not None:
         pictures = _pictures(image.height or _FREE_PIXELS, image.width or _FREE_PIXELS)
         scaled: Array = pictures if kind.kind in "iu" else pictures / 255
-        return (scaled.transpose(0, 3, 1, 2) if image.planar else scaled).astype(kind)
+        channels = scaled[..., :1] if image.gray else scaled
+        return (channels.transpose(0, 3, 1, 2) if image.planar else channels).astype(kind)
     shape = [ROWS, *(size or _FREE_SIZE for size in (tensor.shape or (None,))[1:])]
     values = np.random.default_rng(0).uniform(0, 2, shape)
     return values.astype(kind)

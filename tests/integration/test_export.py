@@ -188,7 +188,7 @@ def test_the_keras_3_trap_is_caught_before_the_rename(tmp_path: Path) -> None:
 
     holder = Holder()
     tf.saved_model.save(holder, str(tmp_path / "trap"), signatures={"serving_default": holder.serve})
-    with pytest.raises(RiverlensError, match="FAILED_PRECONDITION"):
+    with pytest.raises(RiverlensError, match=r"FAILED_PRECONDITION.*save \.keras and export that file"):
         _export(tmp_path / "trap", tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
 

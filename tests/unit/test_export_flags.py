@@ -87,12 +87,14 @@ def test_batch_sizes_follow_the_servers_file(tmp_path: Path) -> None:
         ("int32", (None, None, None, None), ImageInput("int32", None, None, None, planar=False)),
         ("float32", None, ImageInput("float32", None, None, None, planar=False)),
         ("float32", (None, 784), None),
-        ("float32", (None, 28, 28, 1), None),
+        ("float32", (None, 28, 28, 1), ImageInput("float32", None, 28, 28, planar=False, gray=True)),
+        ("uint8", (None, 1, 28, 20), ImageInput("uint8", None, 28, 20, planar=True, gray=True)),
+        ("float32", (None, 28, 28, 4), None),
         ("string", (None,), None),
     ],
 )
 def test_image_inputs_are_told_by_shape(dtype: str, shape: Any, expected: ImageInput | None) -> None:
-    """Four dimensions with three channels at either place are images; anything else is not."""
+    """Four dimensions with three channels, or one, at either place are images; anything else is not."""
     assert facts.image_input(TensorSpec(dtype, shape)) == expected
 
 

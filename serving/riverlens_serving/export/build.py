@@ -93,7 +93,10 @@ def _front(
     if plan.front is None:
         return None
     if image is None:
-        raise SettingsError(f"--input: signature {name} takes {tensors_text(inputs)}; pixels are needed")
+        raise SettingsError(
+            f"--input: signature {name} takes {tensors_text(inputs)}; pixels [-1,H,W,3] or, gray, [-1,H,W,1]"
+            " are needed, and nothing else: leave --input out, or name another one with --signature"
+        )
     return preprocessing(plan.front, image, plan.pixels)
 
 

@@ -24,6 +24,8 @@ from riverlens_serving.status import Code, ServingError
 from riverlens_serving.tensors import Array
 
 _PREDICT = "tensorflow/serving/predict"
+_SHOWN = 200
+"""Characters of TensorFlow's reason: what follows is its own notes."""
 _FREE_PIXELS = 64
 """Height and width of a made-up image where any goes."""
 
@@ -101,9 +103,15 @@ def _run(model: Loaded, name: str, signature: Any, *, is_image: bool) -> Ran:
             return Ran(name, error.message.splitlines()[0])
         raise RiverlensError(
             f"signature {name} loads but does not run in a model server: {error.code.name}:"
-            f" {error.message.splitlines()[0]}"
+            f" {error.message.splitlines()[0][:_SHOWN]}{_mending(error)}"
         ) from error
     return Ran(name, "")
+
+
+def _mending(error: ServingError) -> str:
+    if "Could not find variable" not in error.message:
+        return ""
+    return "; of a Keras 3 model save .keras and export that file, or write it with its own export()"
 
 
 def _takes_pixels(signature: Any) -> bool:
@@ -116,7 +124,7 @@ def _made_up(dtype: str, shape: tuple[int | None, ...] | None, *, pictures: bool
     image = image_input(TensorSpec(dtype, shape))
     if image is not None and shape is not None:
         height, width = image.height or _FREE_PIXELS, image.width or _FREE_PIXELS
-        sizes = [image.rows or 1, *((3, height, width) if image.planar else (height, width, 3))]
+        sizes = image.shape(image.rows or 1, height, width)
     if dtype == "string":
         return np.full(sizes, gray_png() if pictures else b"", object)
     return np.zeros(sizes, tf.dtypes.as_dtype(dtype).as_numpy_dtype)

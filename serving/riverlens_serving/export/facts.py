@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from riverlens.errors import SettingsError
-from riverlens.signature.specs import DEFAULT_SIGNATURE, INFO_SIGNATURE, TensorSpec
+from riverlens.signature.inputs import channels_of
+from riverlens.signature.specs import DEFAULT_SIGNATURE, FLOATS, INFO_SIGNATURE, WHOLE, TensorSpec
 from riverlens_serving.export.plan import ExportPlan, Front
 
 DETECTION_OUTPUTS = frozenset({"detection_boxes", "detection_classes", "detection_scores"})
 
-_CHANNELS = 3
-_IMAGE_RANK = 4
 _TABLE_RANK = 2
 
 
@@ -28,6 +27,7 @@ class ImageInput:
         rows: the fixed number of images a call, or None.
         height, width: fixed size in pixels, or None where any goes.
         planar: channels come first, [N,3,H,W].
+        gray: there is one channel, the brightness.
     """
 
     dtype: str
@@ -35,11 +35,17 @@ class ImageInput:
     height: int | None
     width: int | None
     planar: bool
+    gray: bool = False
 
     @property
     def whole(self) -> bool:
-        """Whether pixels are whole numbers, so 0 to 255 unless somebody says otherwise."""
-        return self.dtype.startswith(("uint", "int"))
+        """Whether pixels are whole numbers that can be 0 to 255: what they are, unless somebody tells."""
+        return self.dtype in WHOLE - {"int8"}
+
+    def shape(self, rows: int, height: int, width: int) -> list[int]:
+        """The shape of `rows` images of a size in pixels."""
+        channels = 1 if self.gray else 3
+        return [rows, channels, height, width] if self.planar else [rows, height, width, channels]
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -51,16 +57,12 @@ def image_input(tensor: TensorSpec) -> ImageInput | None:
     """How images are laid out in `tensor`; None where it takes none. A rank that is unknown is [N,H,W,3]."""
     if tensor.dtype in {"string", "bool"}:
         return None
-    if tensor.shape is None:
-        return ImageInput(tensor.dtype, None, None, None, planar=False)
-    if len(tensor.shape) != _IMAGE_RANK:
+    channels = channels_of(tensor.shape)
+    if channels is None:
         return None
-    rows, second, third, last = tensor.shape
-    if last == _CHANNELS or (last is None and second != _CHANNELS):
-        return ImageInput(tensor.dtype, rows, second, third, planar=False)
-    if second == _CHANNELS:
-        return ImageInput(tensor.dtype, rows, third, last, planar=True)
-    return None
+    rows, *sizes = tensor.shape or (None,) * 4
+    height, width = sizes[1:] if channels.planar else sizes[:2]
+    return ImageInput(tensor.dtype, rows, height, width, planar=channels.planar, gray=channels.gray)
 
 
 def kind_of(outputs: Mapping[str, TensorSpec], *, has_labels: bool) -> str:
@@ -69,7 +71,7 @@ def kind_of(outputs: Mapping[str, TensorSpec], *, has_labels: bool) -> str:
         return "detection"
     if len(outputs) == 1 and has_labels:
         (only,) = outputs.values()
-        if only.shape is not None and len(only.shape) == _TABLE_RANK and only.dtype.startswith("float"):
+        if only.shape is not None and len(only.shape) == _TABLE_RANK and only.dtype in FLOATS:
             return "classification"
     return "arrays"
 
@@ -92,7 +94,7 @@ def facts(plan: ExportPlan, image: ImageInput | None, outputs: Mapping[str, Tens
     else:
         whole = image is not None and image.whole
         said |= {
-            "colour": pixels.colour or "rgb",
+            "colour": None if image is not None and image.gray else pixels.colour or "rgb",
             "range": _list(pixels.value_range or ((0, 255) if whole else None)),
             "resize": told.resize or "stretch",
             "mean": _list(pixels.mean),

@@ -46,7 +46,9 @@ class Preprocessing(NamedTuple):
             pixels = self._decoded(given) if self.front is Front.ENCODED else self._resized(given)
         low, high = self.value_range
         scale = (high - low) / (1.0 if self.front is Front.FLOAT32 else _FULL)
-        if self.reverse:
+        if self.image.gray:
+            pixels = tf.image.rgb_to_grayscale(pixels)
+        elif self.reverse:
             pixels = tf.reverse(pixels, [-1])
         if (scale, low) != (1.0, 0.0):
             pixels = pixels * scale + low
@@ -84,9 +86,11 @@ def preprocessing(front: Front, image: ImageInput, pixels: Pixels) -> Preprocess
         if not image.whole:
             raise SettingsError(
                 f"--range: the model takes {image.dtype} pixels, and its file does not tell their range;"
-                " add --range 0..1, -1..1 or 0..255, as it was trained"
+                " add --range 0..1, -1..1, 0..255 or -128..127, as it was trained"
             )
         value_range = (0.0, _FULL)
+    if image.gray and (pixels.mean or pixels.std):
+        raise SettingsError("--mean, --std: the model takes one channel; --range alone says what it takes")
     if pixels.size is not None and image.size not in {None, pixels.size}:
         raise SettingsError(
             f"--size: {_text(pixels.size)} was given, but the model takes {_text(image.size or (0, 0))}"

@@ -97,7 +97,7 @@ def _reader(
             size = image.size or pixels.size
             if not image.whole and pixels.value_range is None:
                 raise SettingsError(f"--warmup: the signature takes {tensor.text()}; add --range, as trained")
-            arrays = list(_arrays(images, size, tensor.dtype, pixels))
+            arrays = list(_arrays(images, size, tensor.dtype, pixels, "L" if image.gray else "RGB"))
             planar = [array.transpose(2, 0, 1) for array in arrays] if image.planar else arrays
             return alias, lambda count: np.stack(list(islice(cycle(planar), count)))
     raise SettingsError(
@@ -125,13 +125,13 @@ def _encoded(path: Path) -> bytes:
 
 
 def _arrays(
-    images: Sequence[Path], size: tuple[int, int] | None, dtype: str, pixels: Pixels
+    images: Sequence[Path], size: tuple[int, int] | None, dtype: str, pixels: Pixels, mode: str
 ) -> Iterator[Array]:
-    """[H,W,3] each, all of one size: `size` (height, width), else the first image's."""
+    """[H,W,3] each, or [H,W,1] of mode L, all of one size: `size` (height, width), else the first image's."""
     for path in images:
-        image = ImageOps.exif_transpose(_open(path)).convert("RGB")
+        image = ImageOps.exif_transpose(_open(path)).convert(mode)
         size = size or (image.height, image.width)
-        array = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        array = np.atleast_3d(np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR)))
         yield _as_trained(array, pixels).astype(tf.dtypes.as_dtype(dtype).as_numpy_dtype)
 
 
