@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,27 @@ def test_wrong_addresses_and_folders_are_one_line(
     assert "127.0.0.1:1: UNAVAILABLE" in capsys.readouterr().err
     assert run_script(monkeypatch, CLIENT, f"--server={address}", "--mnist=nowhere") == 2
     assert "--mnist" in capsys.readouterr().err
+
+
+def test_broken_files_and_no_images_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file cut off, files of unlike length, no image asked for: one line each, and nothing is asked."""
+    labels = tmp_path / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(bytes(8 + 3))
+    for name, content, words, said in (
+        ("t10k-images-idx3-ubyte.gz", gzip.compress(bytes(16 + 3 * 784))[:-9], (), "--mnist"),
+        ("t10k-images-idx3-ubyte", bytes(16 + 100), (), "--mnist"),
+        ("t10k-images-idx3-ubyte", bytes(16 + 2 * 784), (), "of 2 images"),
+        ("t10k-images-idx3-ubyte", bytes(16 + 3 * 784), ("--num_tests=0",), "--num_tests=0"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert run_script(monkeypatch, CLIENT, f"--mnist={tmp_path}", "--server=127.0.0.1:1", *words) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        path.unlink()
 
 
 @pytest.mark.realdata

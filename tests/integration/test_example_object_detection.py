@@ -84,6 +84,19 @@ def test_a_server_that_is_not_there_is_one_line(
     assert error.count("\n") == 1
 
 
+def test_a_server_that_is_down_leaves_its_turn_to_the_next(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures of two sizes for two servers, either one down: both are answered, and it is said."""
+    pictures = [_picture(tmp_path / "a.png", RED), _picture(tmp_path / "b.png", BLUE, (90, 50))]
+    for servers in (f"127.0.0.1:1, {address},", f"{address},127.0.0.1:1"):
+        where = (f"--server={servers}", f"--output={tmp_path / 'found'}")
+        assert run_script(monkeypatch, CLIENT, *pictures, *where) == 0
+        told = capsys.readouterr()
+        assert told.out.count(f"answered by {address}") == 2
+        assert f"asking {address}" in told.err
+
+
 @pytest.mark.realdata
 def test_the_coco_detector_finds_what_it_is_known_to_find(
     testdata: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -26,6 +26,10 @@ SHORTEST_MM, LONGEST_MM = 180, 330
 TIMEOUT_S = 5.0
 
 
+class OtherModelError(Exception):
+    """What is served by this name takes other inputs; says which."""
+
+
 def main() -> int:
     """Ask once, print the probabilities."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -42,6 +46,12 @@ def main() -> int:
         except grpc.RpcError as error:
             sys.stderr.write(f"client: {given.server}: {error.code().name}: {error.details()}\n")
             return 1
+        except OtherModelError as error:
+            sys.stderr.write(
+                f"client: {given.server}: its model {MODEL!r} takes {error}, not chopstick_length: start it"
+                " with make run_server\n"
+            )
+            return 1
     named = ", ".join(f"{name} {p:.4f}" for name, p in zip(CLASSES, probabilities, strict=True))
     sys.stdout.write(f"classes_prob: {named}\n")
     return 0
@@ -55,7 +65,10 @@ def ask(stub: Any, individual: int, length: float) -> Any:
         "individual": tf.make_tensor_proto([[individual]], tf.int64),
         "chopstick_length": tf.make_tensor_proto([[length]], tf.float32),
     }
-    for name in model_inputs(stub):
+    names = model_inputs(stub)
+    if not names or not set(names) <= columns.keys():
+        raise OtherModelError(", ".join(names) or "nothing")
+    for name in names:
         request.inputs[name].CopyFrom(columns[name])
     reply = stub.Predict(request, TIMEOUT_S)
     return np.array(reply.outputs["classes_prob"].float_val, np.float32)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import sys
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +39,17 @@ def main() -> int:
     try:
         images = idx(given.mnist, "t10k-images-idx3-ubyte", 16).reshape(-1, 784)
         labels = idx(given.mnist, "t10k-labels-idx1-ubyte", 8)
-    except OSError as error:
-        sys.stderr.write(f"digits_client: {error}; name the folder of the idx files with --mnist\n")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        sys.stderr.write(
+            f"digits_client: {given.mnist}: {error}; name the folder of the idx files with --mnist\n"
+        )
         return 2
     count = min(given.num_tests, len(labels))
+    if count < 1 or len(images) != len(labels):
+        sys.stderr.write(
+            f"digits_client: --num_tests={given.num_tests} of {len(images)} images: none to ask for\n"
+        )
+        return 2
     with grpc.insecure_channel(given.server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         requests = (request(given.model, image) for image in images[:count])
@@ -51,7 +59,7 @@ def main() -> int:
             sys.stderr.write(f"digits_client: {given.server}: {error.code().name}: {error.details()}\n")
             return 1
     wrong = sum(answer != label for answer, label in zip(answers, labels[:count], strict=True))
-    sys.stdout.write(f"Inference error rate: {100 * wrong / max(count, 1):.1f}%\n")
+    sys.stdout.write(f"Inference error rate: {100 * wrong / count:.1f}%\n")
     return 0
 
 

@@ -4,7 +4,8 @@
     client.py *.jpg --server=10.0.0.1:8500,10.0.0.2:8500
 
 Prints `detection_boxes` (ymin, xmin, ymax, xmax as fractions of the picture), `detection_classes` and
-`detection_scores`, and writes each picture with boxes, class names and scores. Several servers take turns.
+`detection_scores`, and writes each picture with boxes, class names and scores. Several servers take turns;
+the requests of one that is down go to the others.
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ class Found(NamedTuple):
     score: float
 
 
+class AskError(Exception):
+    """A model server gave no answer that can be shown; `code` is its gRPC status."""
+
+    def __init__(self, text: str, code: grpc.StatusCode) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 def main() -> int:
     """Ask, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -60,20 +69,20 @@ def main() -> int:
     try:
         pictures = [Picture(path, read(path)) for path in given.images]
         given.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         sys.stderr.write(f"client: {error}\n")
         return 2
-    servers = given.server.split(",")
+    servers = [server for word in given.server.split(",") if (server := word.strip())]
     try:
-        names = class_names(servers[0], given.model)
+        names = class_names(servers, given.model)
         for server, picture, reply, row in ask(servers, given.model, pictures):
             found = list(objects(reply, row, given.min_score))
             drawn = given.output / f"{picture.path.stem}-detections.png"
             show(picture, found, names, f"{server}, version {reply.model_spec.version.value}")
             draw(picture.pixels, found, names).save(drawn)
             sys.stdout.write(f"written: {drawn}\n")
-    except grpc.RpcError as error:
-        sys.stderr.write(f"client: {given.server}: {error.code().name}: {error.details()}\n")
+    except AskError as error:
+        sys.stderr.write(f"client: {error}\n")
         return 1
     return 0
 
@@ -100,27 +109,46 @@ def ask(
     for picture in pictures:
         by_size[picture.pixels.shape].append(picture)
     calls = []
-    for server, group in zip(cycle(servers), by_size.values(), strict=False):
+    for first, group in zip(cycle(range(len(servers))), by_size.values(), strict=False):
+        turn = [*servers[first:], *servers[:first]]
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model
         request.inputs["inputs"].CopyFrom(tf.make_tensor_proto(np.stack([p.pixels for p in group])))
-        calls.append((server, group, stub(server).Predict.future(request, TIMEOUT_S)))
-    for server, group, call in calls:
-        reply = call.result()
+        calls.append((turn, group, request, stub(turn[0]).Predict.future(request, TIMEOUT_S)))
+    for turn, group, request, call in calls:
+        server, reply = answer(turn, request, call)
         for row, picture in enumerate(group):
             yield server, picture, reply, row
 
 
-def class_names(server: str, model: str) -> dict[int, str]:
+def answer(servers: Sequence[str], request: Any, call: Any) -> tuple[str, Any]:
+    """The server that answered and its PredictResponse: the first one's `call`, else the next that is up.
+
+    Raises:
+        AskError: none is up, or one refuses.
+    """
+    for place, server in enumerate(servers):
+        try:
+            return server, (call if place == 0 else stub(server).Predict.future(request, TIMEOUT_S)).result()
+        except grpc.RpcError as error:
+            failed = AskError(f"{server}: {error.code().name}: {error.details()}", error.code())
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or server == servers[-1]:
+                raise failed from error
+            sys.stderr.write(f"client: {failed}; asking {servers[place + 1]}\n")
+    raise AskError("--server: HOST:PORT is needed", grpc.StatusCode.UNAVAILABLE)
+
+
+def class_names(servers: Sequence[str], model: str) -> dict[int, str]:
     """Class names as the model tells them in its signature `riverlens_info`; none where it has none."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = "riverlens_info"
     request.inputs["key"].CopyFrom(tf.make_tensor_proto([b""]))
+    call = stub(servers[0]).Predict.future(request, TIMEOUT_S) if servers else None
     try:
-        reply = stub(server).Predict(request, TIMEOUT_S)
-    except grpc.RpcError as error:
-        if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+        _, reply = answer(servers, request, call)
+    except AskError as error:
+        if error.code is not grpc.StatusCode.FAILED_PRECONDITION:
             raise
         return {}
     said = json.loads(reply.outputs["json"].string_val[0])
@@ -128,7 +156,14 @@ def class_names(server: str, model: str) -> dict[int, str]:
 
 
 def objects(reply: Any, row: int, min_score: float) -> Iterator[Found]:
-    """The objects of one row of a PredictResponse, best first."""
+    """The objects of one row of a PredictResponse, best first.
+
+    Raises:
+        AskError: the model is no detector.
+    """
+    if not {"detection_boxes", "detection_classes", "detection_scores"} <= reply.outputs.keys():
+        names = ", ".join(sorted(reply.outputs))
+        raise AskError(f"the model answers {names}: no detector; see --model", grpc.StatusCode.OK)
     boxes, classes, scores = (
         tf.make_ndarray(reply.outputs[f"detection_{part}"])[row] for part in ("boxes", "classes", "scores")
     )
