@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,11 @@ def free_version(model: Path, wanted: int | None) -> int:
     return wanted
 
 
+_SCRATCH = ".export-"
+_LEFT_S = 24 * 3600.0
+"""No export takes so long."""
+
+
 @contextmanager
 def beside(model: Path) -> Iterator[Path]:
     """A scratch folder in `model`, on the same file system, which model servers do not look at.
@@ -41,13 +47,21 @@ def beside(model: Path) -> Iterator[Path]:
     """
     try:
         model.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".export-", dir=model))
+        _tidy(model)
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=model))
     except OSError as error:
         raise SettingsError(f"{model}: cannot be written: {error.strerror}") from None
     try:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _tidy(model: Path) -> None:
+    """Remove what exports that were killed have left behind; one that still runs is younger."""
+    for left in model.glob(f"{_SCRATCH}*"):
+        if time.time() - left.stat().st_mtime > _LEFT_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def publish(written: Path, target: Path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import NamedTuple, NoReturn
 
 from riverlens_serving.export.flags import parse
 from riverlens_serving.export.folder import beside, free_version, publish, size_bytes
@@ -27,10 +32,29 @@ class Exported(NamedTuple):
 
 def main(argv: list[str], prog: str) -> int:
     """Export; print the version's folder, its signatures and what was checked."""
-    exported = export(parse(argv, prog))
+    plan = parse(argv, prog)
+    with _sigterm_cleans_up():
+        exported = export(plan)
     for line in (str(exported.folder), *describe(exported.folder), *exported.notes):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+@contextmanager
+def _sigterm_cleans_up() -> Iterator[None]:
+    """SIGTERM unwinds the stack: by itself it ends the process as it stands, and the scratch folder stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def export(plan: ExportPlan) -> Exported:
