@@ -61,6 +61,25 @@ async def test_a_full_channel_holds_its_writer_until_there_is_room() -> None:
     assert await channel.receive_many(9) == [4]
 
 
+async def test_a_writer_that_waits_is_not_passed_by_one_that_comes_again() -> None:
+    """Two writers of a channel that is always full write in turn, so none waits for ever."""
+    channel = Channel[str](1)
+
+    async def write(name: str) -> None:
+        while True:
+            await channel.send_many([name])
+
+    writers = [asyncio.create_task(write(name)) for name in ("first", "second")]
+    received: list[str] = []
+    for _ in range(20):
+        received += await channel.receive_many(1)
+        await _all_blocked()
+    for writer in writers:
+        writer.cancel()
+    await asyncio.wait(writers)
+    assert received.count("second") >= 9, received
+
+
 async def test_a_closed_channel_is_read_to_its_end() -> None:
     """The reader takes what is left, then sees the end each time it asks; closing again changes nothing."""
     channel = Channel[int](4)

@@ -58,6 +58,7 @@ class Channel(Generic[T]):
         self._weight = 0
         self._items: deque[T] = deque()
         self._changed = Signal()
+        self._writing = asyncio.Lock()
         self._closed = False
 
     def __len__(self) -> int:
@@ -67,15 +68,19 @@ class Channel(Generic[T]):
     async def send_many(self, items: Sequence[T]) -> None:
         """Append items once there is room for at least one; a chunk may pass the capacity.
 
+        Writers that wait get their turn in the order they came.
+
         Raises:
             EndOfStream: the channel was closed.
         """
-        await self._changed.until(lambda: self._weight < self._capacity or self._closed)
-        if self._closed:
-            raise EndOfStream
-        self._items.extend(items)
-        self._weight += sum(map(self._weigh, items))
-        self._changed.fire()
+        # Else a writer that has just written and comes again would always be woken before one that waits.
+        async with self._writing:
+            await self._changed.until(lambda: self._weight < self._capacity or self._closed)
+            if self._closed:
+                raise EndOfStream
+            self._items.extend(items)
+            self._weight += sum(map(self._weigh, items))
+            self._changed.fire()
 
     async def receive_many(self, limit: int) -> list[T]:
         """At least one item and at most `limit`, waiting for the first.
