@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.figures import Seen
+from benchmarks.observed import Seen
 from riverlens.kafka import KafkaSettings
 
 _POLL_MS = 500
@@ -26,7 +26,7 @@ class EventReader:
         )
         self._parts = [TopicPartition(topic, number) for number in range(partitions)]
 
-    async def __aenter__(self) -> EventReader:
+    async def __aenter__(self) -> Self:
         await self._consumer.start()
         self._consumer.assign(self._parts)
         # Nothing is fetched while the stack is measured.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.figures import Sent
+from benchmarks.observed import Sent
 from benchmarks.scenario import Arrival, Scenario
 from riverlens.kafka import KafkaSettings
 from riverlens_producer.synthetic import draw_scenes
@@ -40,7 +40,8 @@ async def fill(kafka: KafkaSettings, topic: str, scenario: Scenario, images: Seq
     async with producer:
         for number in range(scenario.frames):
             camera = number % scenario.cameras
-            await _send(producer, topic, scenario, camera, images[number % len(images)], time.time())
+            image = images[number % len(images)]
+            await producer.send(topic, image, **_place(scenario, camera, time.time()))
         await producer.flush()
 
 
@@ -64,7 +65,7 @@ async def pace(
                 await asyncio.sleep(wait_s)
             now_s = time.time()
             image = images[number % len(images)]
-            future = await _send(producer, topic, scenario, arrival.camera, image, now_s)
+            future = await producer.send(topic, image, **_place(scenario, arrival.camera, now_s))
             sent.append((future, arrival.camera, now_s, now_s - due_s))
         records = [await future for future, *_ in sent]
     return Sent(
@@ -82,13 +83,9 @@ def _producer(kafka: KafkaSettings, *, linger_ms: int) -> AIOKafkaProducer:
     )
 
 
-async def _send(
-    producer: AIOKafkaProducer, topic: str, scenario: Scenario, camera: int, image: bytes, at_s: float
-) -> Any:
-    return await producer.send(
-        topic,
-        image,
-        key=camera_key(camera),
-        partition=scenario.partition(camera),
-        timestamp_ms=int(at_s * 1000),
-    )
+def _place(scenario: Scenario, camera: int, at_s: float) -> dict[str, Any]:
+    return {
+        "key": camera_key(camera),
+        "partition": scenario.partition(camera),
+        "timestamp_ms": int(at_s * 1000),
+    }

@@ -8,105 +8,19 @@ timestamp, which is when the feed sent it. Both are whole milliseconds, rounded 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cost import Speeds
+from benchmarks.observed import Numbers, Run, Seen, Sent, Usage
 from benchmarks.oracle import Ideal, pooled, split
-from benchmarks.scenario import MAX_ROWS, Scenario
-
-Numbers = NDArray[np.float64]
-Whole = NDArray[np.int64]
+from benchmarks.scenario import MAX_ROWS
 
 BATCHES_TO_REFIT = 20
 """After a change of the device, latency counts again from so many batches on."""
 _STEADY_FROM, _STEADY_TO = 0.2, 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Frames that the feed sent, in order of time; equal lengths.
-
-    Attributes:
-        partition, offset: where each lies.
-        camera: whose it is, from 0.
-        at_s: when it was sent, seconds since the epoch.
-        late_s: how much later than planned.
-    """
-
-    partition: Whole
-    offset: Whole
-    camera: Whole
-    at_s: Numbers
-    late_s: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Events as they lie on their topic, in order of their append time; equal lengths.
-
-    Attributes:
-        partition, offset: of the frame that each is of.
-        appended_s: seconds since the epoch, in whole milliseconds.
-        disorder: events that came after one of a later frame of their partition.
-    """
-
-    partition: Whole
-    offset: Whole
-    appended_s: Numbers
-    disorder: int
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What processes have used.
-
-    Attributes:
-        at_s: when, seconds since the epoch.
-        cpu_s: user and system time so far.
-        rss_bytes: resident memory now.
-        machine_cpu_s: what all processes of the machine have used so far.
-    """
-
-    at_s: float
-    cpu_s: float
-    rss_bytes: int
-    machine_cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """All that was seen of one stack in one scenario.
-
-    Attributes:
-        sent: None where the topic was filled beforehand.
-        expected: events that should come in the end.
-        usage: of the stack's processes, over time.
-        others: of all else that belongs to the measurement: Kafka, simulator, feed.
-        device: what each simulated server reported.
-        started_s, ready_s: when its processes were started, and when they could take frames.
-        rss_start_bytes, rss_peak_bytes: when it was ready; the most ever.
-        changed_s: when the devices became slower, or None.
-        published: events by worker, where there are several.
-    """
-
-    scenario: Scenario
-    stack: str
-    sent: Sent | None
-    seen: Seen
-    expected: int
-    usage: Sequence[Usage]
-    others: Sequence[Usage]
-    device: Sequence[Mapping[str, Any]]
-    started_s: float
-    ready_s: float
-    rss_start_bytes: int
-    rss_peak_bytes: int
-    changed_s: float | None = None
-    published: Sequence[float] = ()
 
 
 Window = tuple[float, float]
@@ -125,8 +39,10 @@ def figures(run: Run) -> dict[str, Any]:
         "device": run.scenario.device,
         "mode": run.scenario.mode,
         "load": run.scenario.load if run.scenario.kind == "paced" else None,
+        "plain": run.scenario.plain,
         "workers": run.scenario.workers,
         "merge": run.scenario.merge,
+        "full_batch_ms": run.scenario.cost.service_s(MAX_ROWS) * 1000,
         "ceiling_per_s": run.scenario.ceiling,
         "window_s": window[1] - window[0],
         "frames_per_s": rate,
@@ -268,10 +184,11 @@ def _measured_ms(sent: Sent, seen: Seen) -> Numbers:
         first.setdefault((partition, offset), at_s)
     captured_ms = np.floor(sent.at_s * 1000)
     found = [
-        first.get(place, np.nan) * 1000
+        round(first[place] * 1000) if place in first else np.nan
         for place in zip(sent.partition.tolist(), sent.offset.tolist(), strict=True)
     ]
-    return np.round(np.array(found, dtype=np.float64)) - captured_ms
+    latency_ms: Numbers = np.array(found, dtype=np.float64) - captured_ms
+    return latency_ms
 
 
 def _groups(run: Run, sent: Sent) -> Iterable[tuple[str, NDArray[np.bool_]]]:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -128,7 +128,7 @@ class Line:
         self._broker = EmbeddedBroker()
         self._numbers = itertools.count(1)
 
-    async def __aenter__(self) -> Line:
+    async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         await self._broker.open()
         return self

@@ -8,7 +8,7 @@ k frames, or tau) beats that by 3 % at most.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Ideal:
     transport_s: float = 0.002
     max_rows: int = 32
     devices: int = 1
-    speeds: Speeds = Speeds()
+    speeds: Speeds = field(default_factory=Speeds)
 
 
 def pooled(arrivals_s: Sequence[float] | Seconds, ideal: Ideal) -> Seconds:

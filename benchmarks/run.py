@@ -14,8 +14,9 @@ from typing import Any
 
 from benchmarks.events import EventReader
 from benchmarks.feed import draw_images, fill, pace
-from benchmarks.figures import Run, Sent, Usage, figures
+from benchmarks.figures import figures
 from benchmarks.line import Device, Line, Topics, Workers, frames_topic
+from benchmarks.observed import Run, Sent, Usage
 from benchmarks.processes import peak_rss_bytes, usage
 from benchmarks.scenario import Scenario, arrivals
 from benchmarks.stacks.commands import STACKS, Stack
@@ -72,9 +73,7 @@ class Bench:
             load = os.getloadavg()[0]
             topics = await self._line.make_topics(scenario.partitions, filled)
             run = await self._one(scenario, STACKS[name], topics)
-            await self._line.remove_topics(
-                topics.events, topics.dlq, *([] if filled else [topics.frames])
-            )
+            await self._line.remove_topics(topics.events, topics.dlq, *([] if filled else [topics.frames]))
             found.append({**figures(run), "load_average_before": load})
         return found
 
@@ -134,9 +133,7 @@ class Bench:
     ) -> tuple[Sent, float | None]:
         plan = arrivals(scenario)
         async with asyncio.TaskGroup() as group:
-            feeding = group.create_task(
-                pace(self._line.kafka, topics.frames, scenario, plan, self._images)
-            )
+            feeding = group.create_task(pace(self._line.kafka, topics.frames, scenario, plan, self._images))
             changed_s = None
             if scenario.slow_at_s is not None:
                 await asyncio.sleep(scenario.slow_at_s)
@@ -172,9 +169,7 @@ class Bench:
             whole = usage(others)
             # The feed is this process itself; its children are counted on their own.
             mine = time.process_time()
-            samples.others.append(
-                Usage(whole.at_s, whole.cpu_s + mine, whole.rss_bytes, whole.machine_cpu_s)
-            )
+            samples.others.append(Usage(whole.at_s, whole.cpu_s + mine, whole.rss_bytes, whole.machine_cpu_s))
 
         async def keep_sampling() -> None:
             while True:

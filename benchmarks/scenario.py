@@ -96,6 +96,18 @@ class Scenario:
         """Frames a second that come, paced."""
         return self.load * self.ceiling
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but kind, device, mode and load distinguishes it: what stacks are compared by."""
+        odd = (
+            self.hot != 1,
+            self.shape != "steady",
+            self.slow_at_s is not None,
+            self.merge,
+            bool(self.flags),
+        )
+        return not any(odd) and self.workers == self.servers == self.devices == 1
+
     def partition(self, camera: int) -> int:
         """Where a camera's frames lie."""
         return camera % self.partitions
@@ -177,7 +189,7 @@ def _scenario(name: str, given: Mapping[str, Any], devices: Mapping[str, Cost]) 
         if given.get(key, get_args(choice)[0]) not in get_args(choice):
             raise SettingsError(f"scenario {name}: {key} is one of {', '.join(get_args(choice))}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    return Scenario(name=name, cost=devices[given["device"]], **cast(Any, values))
+    return Scenario(name=name, cost=devices[given["device"]], **cast("Any", values))
 
 
 def chosen(scenarios: Sequence[Scenario], only: Sequence[str]) -> list[Scenario]:

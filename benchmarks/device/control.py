@@ -1,8 +1,8 @@
 """The simulator's HTTP side: what its devices did, and how slow they are from now on. Shell.
 
-    GET  /stats               {"cpu_s": ..., "servers": [what SimulatedServer.report tells, ...]}
-    POST /settings {"factor"} how many times slower batches are that begin from now on
-    POST /forget              count from now
+GET  /stats               {"cpu_s": ..., "servers": [what SimulatedServer.report tells, ...]}
+POST /settings {"factor"} how many times slower batches are that begin from now on
+POST /forget              count from now
 """
 
 from __future__ import annotations

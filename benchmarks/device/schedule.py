@@ -7,7 +7,6 @@ changes nothing. So the ceiling is exact, however coarse the sleeping is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.cost import Cost
@@ -117,5 +116,3 @@ class Schedule:
             return False
         first = self._waiting[0]
         return first.arrived_s <= begun_s and rows + first.rows <= most
-
-

@@ -143,7 +143,13 @@ class SimulatedServer:
             "rows": sum(batch.rows for batch in self.batches),
             "busy_s": sum(batch.ended_s - batch.begun_s for batch in self.batches),
             "batches": [
-                [batch.begun_s + to_wall_s, batch.ended_s + to_wall_s, batch.rows, len(batch.calls), batch.device]
+                [
+                    batch.begun_s + to_wall_s,
+                    batch.ended_s + to_wall_s,
+                    batch.rows,
+                    len(batch.calls),
+                    batch.device,
+                ]
                 for batch in self.batches
             ],
         }

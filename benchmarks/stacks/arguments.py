@@ -42,5 +42,5 @@ def read_arguments(argv: Sequence[str] | None = None) -> Arguments:
         group=found.group,
         servers=tuple(found.servers.split(",")),
         model=found.model,
-        mode=cast(Mode, found.mode),
+        mode=cast("Mode", found.mode),
     )

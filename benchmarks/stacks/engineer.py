@@ -7,9 +7,6 @@ letters, no metrics, no order across a failure, no rebalance handling.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +16,6 @@ from aiokafka.structs import ConsumerRecord
 
 from benchmarks.scenario import MAX_ROWS
 from benchmarks.stacks.arguments import Arguments, read_arguments
-from benchmarks.stacks.commands import READY_LINE
 from benchmarks.stacks.detector import (
     decode,
     events,
@@ -28,6 +24,7 @@ from benchmarks.stacks.detector import (
     pixel_request,
     predict_method,
 )
+from benchmarks.stacks.process import run_until_stopped, say_ready
 
 _CALLS = 2
 _DECODERS = 2
@@ -89,7 +86,6 @@ class Worker:
 
 async def _main(arguments: Arguments) -> None:
     consumer = AIOKafkaConsumer(
-        arguments.frames_topic,
         bootstrap_servers=arguments.bootstrap,
         group_id=arguments.group,
         enable_auto_commit=False,
@@ -98,23 +94,8 @@ async def _main(arguments: Arguments) -> None:
     )
     producer = AIOKafkaProducer(bootstrap_servers=arguments.bootstrap, acks="all")
     async with consumer, producer:
-        while not consumer.assignment():
-            await asyncio.sleep(0.02)
-        sys.stdout.write(f"{READY_LINE}\n")
-        sys.stdout.flush()
+        await say_ready(consumer, arguments.frames_topic)
         await Worker(arguments, consumer, producer).run()
-
-
-def run_until_stopped(work: Any) -> None:
-    """Run a coroutine until SIGTERM."""
-
-    async def main() -> None:
-        task = asyncio.ensure_future(work)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
 
 
 if __name__ == "__main__":

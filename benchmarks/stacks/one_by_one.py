@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.stacks.arguments import Arguments, read_arguments
-from benchmarks.stacks.commands import READY_LINE
 from benchmarks.stacks.detector import (
     decode,
     events,
@@ -17,12 +13,11 @@ from benchmarks.stacks.detector import (
     pixel_request,
     predict_method,
 )
-from benchmarks.stacks.engineer import run_until_stopped
+from benchmarks.stacks.process import run_until_stopped, say_ready
 
 
 async def _main(arguments: Arguments) -> None:
     consumer = AIOKafkaConsumer(
-        arguments.frames_topic,
         bootstrap_servers=arguments.bootstrap,
         group_id=arguments.group,
         auto_offset_reset="earliest",
@@ -30,10 +25,7 @@ async def _main(arguments: Arguments) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=arguments.bootstrap)
     async with consumer, producer, open_channel(arguments) as channel:
         predict = predict_method(channel)
-        while not consumer.assignment():
-            await asyncio.sleep(0.02)
-        sys.stdout.write(f"{READY_LINE}\n")
-        sys.stdout.flush()
+        await say_ready(consumer, arguments.frames_topic)
         async for record in consumer:
             image = record.value or b""
             if arguments.mode == "jpeg":

@@ -1,0 +1,98 @@
+"""What was seen of one run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.scenario import Scenario
+
+Numbers = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Frames that the feed sent, in order of time; equal lengths.
+
+    Attributes:
+        partition, offset: where each lies.
+        camera: whose it is, from 0.
+        at_s: when it was sent, seconds since the epoch.
+        late_s: how much later than planned.
+    """
+
+    partition: Whole
+    offset: Whole
+    camera: Whole
+    at_s: Numbers
+    late_s: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Events as they lie on their topic, in order of their append time; equal lengths.
+
+    Attributes:
+        partition, offset: of the frame that each is of.
+        appended_s: seconds since the epoch, in whole milliseconds.
+        disorder: events that came after one of a later frame of their partition.
+    """
+
+    partition: Whole
+    offset: Whole
+    appended_s: Numbers
+    disorder: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What processes have used.
+
+    Attributes:
+        at_s: when, seconds since the epoch.
+        cpu_s: user and system time so far.
+        rss_bytes: resident memory now.
+        machine_cpu_s: what all processes of the machine have used so far.
+    """
+
+    at_s: float
+    cpu_s: float
+    rss_bytes: int
+    machine_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that was seen of one stack in one scenario.
+
+    Attributes:
+        sent: None where the topic was filled beforehand.
+        expected: events that should come in the end.
+        usage: of the stack's processes, over time.
+        others: of all else that belongs to the measurement: Kafka, simulator, feed.
+        device: what each simulated server reported.
+        started_s, ready_s: when its processes were started, and when they could take frames.
+        rss_start_bytes, rss_peak_bytes: when it was ready; the most ever.
+        changed_s: when the devices became slower, or None.
+        published: events by worker, where there are several.
+    """
+
+    scenario: Scenario
+    stack: str
+    sent: Sent | None
+    seen: Seen
+    expected: int
+    usage: Sequence[Usage]
+    others: Sequence[Usage]
+    device: Sequence[Mapping[str, Any]]
+    started_s: float
+    ready_s: float
+    rss_start_bytes: int
+    rss_peak_bytes: int
+    changed_s: float | None = None
+    published: Sequence[float] = ()
