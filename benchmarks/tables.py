@@ -13,10 +13,10 @@ Table = list[list[str]]
 
 _HOW = (
     "Written by `make bench` from its figures; do not edit. Device, Kafka, cameras and stacks share one"
-    " machine, so ratios within this run count, not the figures alone. Latency is from capture (the frame's timestamp,"
-    " when the feed sent it) to event (when the broker appended it). The oracle hands out each batch at the"
-    " best moment for the same arrivals, with 2 ms to the device and 2 ms back and no Kafka. How it works: the"
-    " docstrings of `benchmarks/`; what is measured: `benchmarks/scenarios.toml`."
+    " machine, so ratios within this run count, not the figures alone. Latency is from capture (the frame's"
+    " timestamp, when the feed sent it) to event (when the broker appended it). The oracle hands out each"
+    " batch at the best moment for the same arrivals, with 2 ms to the device and 2 ms back and no Kafka."
+    " How it works: the docstrings of `benchmarks/`; what is measured: `benchmarks/scenarios.toml`."
 )
 _CAPACITY = (
     ("of ceiling %", "of_ceiling_percent", ".1f"),
