@@ -13,10 +13,7 @@ CAMERAS ?=
 FPS ?=
 TARGET ?=
 
-# Tests that print what they measure.
-MEASURED := tests/integration/test_worker_start.py tests/integration/test_model_server_speed.py
-
-.PHONY: help setup demo test test-tools lint bench contract chaos clean
+.PHONY: help setup demo test test-tools lint bench bench-short contract chaos clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +38,11 @@ contract: setup ## TensorFlow Serving's contract, held against the embedded serv
 chaos: setup ## tests that break real things for minutes
 	@$(PYTEST) -m chaos tests/chaos
 
-bench: setup ## what is measured: the worker's start and size, the model server's cost, with the figures shown
-	@$(PYTEST) -q -s $(MEASURED)
+bench: setup ## everything measured beside others, 45 minutes on a quiet machine; writes benchmarks/RESULTS.md
+	@$(PYTHON) -m benchmarks --page
+
+bench-short: setup ## the same in brief, under 4 minutes: saturation, and 60 % load; writes benchmarks/out/
+	@$(PYTHON) -m benchmarks --short --out benchmarks/out/short
 
 lint: setup ## ruff, its formatter, mypy strict
 	@$(PYTHON) -m ruff check .

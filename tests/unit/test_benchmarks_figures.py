@@ -65,7 +65,7 @@ def test_a_batch_across_the_windows_edge_counts_by_its_part() -> None:
 
 
 def test_cpu_is_of_the_window_and_others_work_is_told() -> None:
-    """Half a core of ours over 1000 frames/s is 0.5 ms a frame; of a core more, 0.4 is nobody's of the line."""
+    """Half a core at 1000 frames/s is 0.5 ms a frame; of a whole busy core, 0.4 is not of the measurement."""
     found = figures(_run())
     assert found["cpu_ms_per_frame"] == pytest.approx(0.5, rel=0.15)
     assert found["foreign_cores"] == pytest.approx(1.0 - 0.5 - 0.1, abs=0.01)
@@ -73,13 +73,9 @@ def test_cpu_is_of_the_window_and_others_work_is_told() -> None:
 
 def test_repeats_are_counted_and_the_first_event_times_the_frame() -> None:
     """A second event of a frame changes no latency."""
-    run = _run()
-    seen = Seen(
-        np.append(run.seen.partition, 0),
-        np.append(run.seen.offset, 999),
-        np.append(run.seen.appended_s, 200.0),
-        0,
-    )
+    old = _run().seen
+    late = np.append(old.appended_s, 200.0)
+    seen = Seen(np.append(old.partition, 0), np.append(old.offset, 999), late, 0)
     found = figures(_run(seen=seen))
     assert found["repeats"] == 1
     assert found["latency"]["all"]["p100_ms"] < 60

@@ -32,6 +32,7 @@ PURE = frozenset(
         "decoding",
         "detections",
         "device",
+        "dispatch",
         "endpoint_load",
         "errors",
         "geometry",
@@ -65,6 +66,21 @@ SHELLS = {
 }
 # Alone may know all of them.
 WIRING = frozenset({"check", "pipeline", "run", "__init__"})
+# What the benchmarks decide and compute; the rest of them touches the world.
+BENCHMARKS_PURE = (
+    "cost",
+    "device/commands",
+    "device/schedule",
+    "device/wire",
+    "figures",
+    "observed",
+    "oracle",
+    "plots",
+    "scenario",
+    "stacks/commands",
+    "tables",
+    "verdict",
+)
 WORLD = frozenset(
     {
         "aiohttp",
@@ -204,6 +220,19 @@ def test_pure_modules_touch_no_world(path: Path) -> None:
     assert not shells, f"{_name(path)} imports the shells {sorted(shells)}"
     assert not world, f"{_name(path)} imports {sorted(world)}"
     assert not asked, f"{_name(path)} asks a clock: {asked}"
+
+
+@pytest.mark.parametrize("module", BENCHMARKS_PURE)
+def test_what_the_benchmarks_compute_touches_no_world(module: str) -> None:
+    """Schedule, oracle, scenarios and figures import no I/O, no clock and no shell of the benchmarks."""
+    path = ROOT / "benchmarks" / f"{module}.py"
+    ours = {f"benchmarks.{name.replace('/', '.')}" for name in BENCHMARKS_PURE}
+    modules = {
+        f"benchmarks.{name}" for name in ("events", "feed", "line", "processes", "run", "device.server")
+    }
+    found = set(_imports(path))
+    assert not {name for name in found if name.split(".")[0] in WORLD - {"random"}}
+    assert not found & (modules - ours)
 
 
 @pytest.mark.parametrize("group", sorted(SHELLS))
