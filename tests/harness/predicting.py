@@ -49,7 +49,9 @@ class Line:
     async def run(self, model: ServedModel) -> None:
         """All stages, until the rows end."""
         batcher = Batcher(self.rows, Limits(self.settings.max_batch_size, 1 << 26), self.metrics)
-        ports = PredictorPorts(batcher.take, self.results, batcher.limit, self._waiting)
+        ports = PredictorPorts(
+            batcher.take, batcher.full, batcher.until_full, self.results, batcher.limit, self._waiting
+        )
         predictor = Predictor(ports, self.endpoints, model, self.metrics)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read())

@@ -67,6 +67,14 @@ class Batcher:
         """Rows that wait to be taken."""
         return len(self._open)
 
+    def full(self) -> bool:
+        """Whether a full batch waits: nothing is gained by keeping it."""
+        return not self._has_room()
+
+    async def until_full(self, full: bool) -> None:  # noqa: FBT001  # its one question
+        """Return once a full batch waits, or (False) none does."""
+        await self._changed.until(lambda: self.full() is full)
+
     @property
     def limit_rows(self) -> int:
         """Rows of a full batch: the setting's, the model's or the server's limit."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.device import ServiceTimeFit
+from riverlens_worker.dispatch import DispatchClock
 
 STALE_S = 5.0
 """A cost that no answer has proved for so long counts as unknown: a slow server may have recovered."""
@@ -16,10 +17,13 @@ _ROUNDS_NEAR_REFUSAL = 16
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One Predict call under way."""
+    """One Predict call under way; see `dispatch.Underway`."""
 
     rows: int
     started_s: float
+    alone: bool = True
+    timed: bool = True
+    expected_s: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +32,7 @@ class EndpointLoad:
 
     Attributes:
         most_calls: calls under way at once, at most.
-        fit: what its device costs.
+        clock: what its device costs, and when it will be free.
         calls: those under way, oldest first.
         calls_limit: how many it bears now: halved at every overload, growing back by one for each round of
             calls that passed, but slowly where it was refused before.
@@ -37,7 +41,7 @@ class EndpointLoad:
     """
 
     most_calls: int
-    fit: ServiceTimeFit = field(default_factory=ServiceTimeFit)
+    clock: DispatchClock = field(default_factory=DispatchClock)
     calls: list[Call] = field(default_factory=list)
     calls_limit: float = 0.0
     passed_s: float = float("-inf")
@@ -53,6 +57,11 @@ class EndpointLoad:
         self._refused_at = self.most_calls + 1
 
     @property
+    def fit(self) -> ServiceTimeFit:
+        """What its device costs."""
+        return self.clock.fit
+
+    @property
     def rows(self) -> int:
         """Rows under way."""
         return sum(call.rows for call in self.calls)
@@ -66,9 +75,16 @@ class EndpointLoad:
         """When its pause after an overload ends."""
         return self._paused_until_s
 
-    def start(self, rows: int, now_s: float) -> Call:
-        """A call starts."""
+    def due_s(self, *, full: bool) -> float:
+        """When it should get its next batch; infinity while only an answer can tell."""
+        if self.alone or len(self.calls) >= max(1, int(self.calls_limit)):
+            return float("inf")
+        return max(self.resumes_s, self.clock.due_s(self.calls, full=full))
+
+    def start(self, rows: int, now_s: float, *, full: bool = False) -> Call:
+        """A call starts; `full`: it could not have grown any more."""
         call = Call(rows, now_s)
+        self.clock.started(call, self.calls, full=full)
         self.calls.append(call)
         self.started_s = now_s
         return call
@@ -79,8 +95,7 @@ class EndpointLoad:
 
     def passed(self, call: Call, now_s: float) -> None:
         """A call was answered."""
-        # With calls overlapping, the device began this one when it had answered the one before.
-        self.fit.add(call.rows, now_s - max(call.started_s, self.passed_s))
+        self.clock.answered(call, now_s)
         self.passed_s = now_s
         self._overloads = self._timeouts = 0
         near = int(self.calls_limit) + 1 >= self._refused_at
@@ -88,6 +103,10 @@ class EndpointLoad:
         self.calls_limit = min(float(self.most_calls), self.calls_limit + 1 / rounds / self.calls_limit)
         if self.calls_limit > self._refused_at:
             self._refused_at = self.most_calls + 1
+
+    def failed(self, now_s: float) -> None:
+        """A call was refused, or failed otherwise."""
+        self.clock.failed(now_s)
 
     def overloaded(self, call: Call, now_s: float, backoff: Backoff, chance: float) -> float:
         """A call was refused as one too many; returns the seconds it is given.
@@ -114,8 +133,7 @@ class EndpointLoad:
 
     def seconds(self, rows: int) -> float | None:
         """Expected device time of a call of `rows` rows; None while unknown."""
-        cost = self.fit.cost()
-        return None if cost is None else cost[0] + cost[1] * rows
+        return self.fit.seconds(rows)
 
     def free_in_s(self, now_s: float) -> float | None:
         """Expected seconds until all that is under way is answered; None while the cost is unknown."""

@@ -202,7 +202,9 @@ class Pipeline:
             metrics,
         )
         predictor = Predictor(
-            PredictorPorts(batcher.take, self._results, batcher.limit, self._waiting),
+            PredictorPorts(
+                batcher.take, batcher.full, batcher.until_full, self._results, batcher.limit, self._waiting
+            ),
             self._endpoints,
             model,
             metrics,

@@ -92,11 +92,14 @@ class Endpoints:
             return found[0] if found else None
         return found[order([endpoint.load for endpoint in found], rows, now_s)[0]]
 
-    def resumes_in_s(self) -> float | None:
-        """Seconds until the first pause of a server that is up ends; None where none pauses."""
-        now_s = time.monotonic()
-        pauses = [endpoint.load.resumes_s - now_s for endpoint in self.up]
-        return min((pause for pause in pauses if pause > 0), default=None)
+    def resumes_s(self, now_s: float) -> float:
+        """When the first pause of a server that is up ends; infinity where none pauses."""
+        pauses = [endpoint.load.resumes_s for endpoint in self.up]
+        return min((resumes_s for resumes_s in pauses if resumes_s > now_s), default=float("inf"))
+
+    def due_s(self, *, full: bool) -> float:
+        """When the first server that is up should get its next batch; infinity while none can tell."""
+        return min((endpoint.load.due_s(full=full) for endpoint in self.up), default=float("inf"))
 
     def eject(self, endpoint: Endpoint, why: str) -> None:
         """Leave a server out until it says AVAILABLE; harmless where it is left out already."""

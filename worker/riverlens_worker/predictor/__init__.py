@@ -19,13 +19,14 @@ from riverlens_worker.endpoints import Endpoint, Endpoints
 from riverlens_worker.errors import BACKOFFS, Action, ModelError, Verdict
 from riverlens_worker.grouping import best_rows
 from riverlens_worker.limits import CallLimits
-from riverlens_worker.messages import Prediction, Rejected, fenced
+from riverlens_worker.messages import BatchReason, Prediction, Rejected, fenced
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.model import ServedModel
 from riverlens_worker.pieces import Piece, after_pass, in_pieces, release_rest
 from riverlens_worker.predictor.call import Caller
 from riverlens_worker.predictor.judge import Failed, Judge, Outcome
 from riverlens_worker.predictor.ports import PredictorPorts
+from riverlens_worker.predictor.turn import Turn
 
 __all__ = ["Predictor", "PredictorPorts"]
 
@@ -65,7 +66,7 @@ class Predictor:
         self._taking: asyncio.Task[None] | None = None
         self._ended = False
         self._wake = asyncio.Event()
-        self._resume: asyncio.TimerHandle | None = None
+        self._turn = Turn(endpoints, self._wake, ports.full, ports.until_full)
         metrics.batch_limit.set(most.rows)
 
     def rows_per_s(self, rows: int) -> float | None:
@@ -80,21 +81,15 @@ class Predictor:
         """
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(self._endpoints.keep(self._ports.waiting))
-            following = group.create_task(self._follow_endpoints())
+            following = group.create_task(self._turn.follow())
             try:
                 await self._dispatch(group)
             finally:
                 keeping.cancel()
                 following.cancel()
-                for timer in (*self._pausing.values(), *filter(None, [self._resume])):
+                self._turn.cancel()
+                for timer in self._pausing.values():
                     timer.cancel()
-
-    async def _follow_endpoints(self) -> None:
-        """Look again whenever a server comes back."""
-        while True:
-            up = len(self._endpoints.up)
-            await self._endpoints.changed.until(lambda up=up: len(self._endpoints.up) != up)  # type: ignore[misc]  # a default
-            self._wake.set()
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -105,14 +100,15 @@ class Predictor:
                 return
             if self._may_take():
                 self._taking = group.create_task(self._take())
-            self._wake_at_resume()
+            elif self._pieces:
+                self._turn.await_resume()
             await self._wake.wait()
 
     def _may_take(self) -> bool:
         if self._ended or self._taking is not None or self._pieces:
             return False
         held = sum(piece.rows for piece in self._pausing)
-        return held < self._most_held and self._endpoints.choose(1) is not None
+        return held < self._most_held and self._turn.has_come()
 
     async def _take(self) -> None:
         try:
@@ -134,7 +130,8 @@ class Predictor:
             if endpoint is None:
                 continue
             self._pieces.remove(piece)
-            call = endpoint.load.start(len(piece.frames), time.monotonic())
+            full = len(piece.frames) >= self._limits.current().rows or piece.reason is BatchReason.BYTES
+            call = endpoint.load.start(len(piece.frames), time.monotonic(), full=full)
             endpoint.load.alone = piece.alone
             self._calls += 1
             group.create_task(self._run(piece, endpoint, call))
@@ -152,14 +149,6 @@ class Predictor:
         kept_free.add(endpoint.server)
         free = not endpoint.load.calls and endpoint.load.has_room(time.monotonic())
         return endpoint if free else None
-
-    def _wake_at_resume(self) -> None:
-        """A server that pauses after an overload is asked again when that ends."""
-        pause_s = self._endpoints.resumes_in_s()
-        if pause_s is not None:
-            if self._resume is not None:
-                self._resume.cancel()
-            self._resume = asyncio.get_running_loop().call_later(pause_s + 0.001, self._wake.set)
 
     async def _run(self, piece: Piece, endpoint: Endpoint, call: Call) -> None:
         try:

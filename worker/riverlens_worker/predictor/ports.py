@@ -12,9 +12,16 @@ from riverlens_worker.messages import Batch, Prediction, Rejected
 
 @dataclass(frozen=True, slots=True)
 class PredictorPorts:
-    """Where batches come from, results go to, who hears how much a call may hold, and why nothing moves."""
+    """Where batches come from, results go to, who hears how much a call may hold, and why nothing moves.
+
+    Attributes:
+        full: whether a batch waits that cannot grow any more.
+        until_full: returns once `full` is what is given.
+    """
 
     take: Callable[[], Awaitable[Batch]]
+    full: Callable[[], bool]
+    until_full: Callable[[bool], Awaitable[None]]
     results: Channel[Prediction | Rejected]
     limit: Callable[[Limits], None]
     waiting: Callable[[str], None]

@@ -1,0 +1,110 @@
+"""Dispatch in simulated time: one device, calls that queue for it, frames that arrive; and the oracle."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from riverlens_worker.dispatch import DispatchClock
+
+MOST_ROWS = 32
+
+
+@dataclass(slots=True)
+class SimulatedCall:
+    """One call, as the clock and the device see it."""
+
+    rows: int
+    started_s: float
+    answer_s: float
+    alone: bool = True
+    timed: bool = True
+    expected_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Cost a + b*n seconds, transport there and back in seconds, and noise as a share of the cost."""
+
+    a_s: float
+    b_s: float
+    transport_s: float
+    noise: float = 0.0
+    slower: Callable[[float], float] = field(default=lambda _: 1.0)
+
+    def seconds(self, rows: int, at_s: float, dice: random.Random) -> float:
+        """Service time of a batch that begins at `at_s`."""
+        return (self.a_s + self.b_s * rows) * self.slower(at_s) * (1 + self.noise * dice.uniform(-1, 1))
+
+
+def cameras(rate_per_s: float, seconds: float, dice: random.Random, count: int = 16) -> list[float]:
+    """Arrival times of `count` cameras of equal rate, each with its own phase and a little jitter."""
+    period_s = count / rate_per_s
+    times = [
+        (n + dice.random() * 0.02 + phase) * period_s
+        for phase in (dice.random() for _ in range(count))
+        for n in range(int(seconds / period_s))
+    ]
+    return sorted(times)
+
+
+def oracle(arrivals: Sequence[float], device: Device, dice: random.Random) -> list[float]:
+    """Latency of each frame where a batch leaves at max(first frame's arrival, device free - transport)."""
+    latencies: list[float] = []
+    place, free_s = 0, 0.0
+    there_s = device.transport_s / 2
+    while place < len(arrivals):
+        leaves_s = max(arrivals[place], free_s - there_s)
+        end = min(bisect_right(arrivals, leaves_s), place + MOST_ROWS)
+        begin_s = max(leaves_s + there_s, free_s)
+        free_s = begin_s + device.seconds(end - place, begin_s, dice)
+        latencies += [free_s + there_s - arrival for arrival in arrivals[place:end]]
+        place = end
+    return latencies
+
+
+def dispatched(
+    arrivals: Sequence[float],
+    device: Device,
+    clock: DispatchClock,
+    dice: random.Random,
+    *,
+    late_s: float = 0.001,
+    window: int = 2,
+) -> list[float]:
+    """Latency of each frame as `clock` decides; timers are up to `late_s` late."""
+    latencies: list[float] = []
+    calls: list[SimulatedCall] = []
+    place, now_s, free_s = 0, 0.0, 0.0
+    there_s = device.transport_s / 2
+    while place < len(arrivals):
+        now_s = max(now_s, arrivals[place])
+        while calls and calls[0].answer_s <= now_s:
+            done = calls.pop(0)
+            clock.answered(done, done.answer_s)
+        waiting = bisect_right(arrivals, now_s) - place
+        due_s = clock.due_s(calls, full=waiting >= MOST_ROWS) if len(calls) < window else float("inf")
+        if due_s > now_s:
+            # Whatever comes first: the due time, an answer, or the frame that fills the batch.
+            fills = place + MOST_ROWS - 1
+            filled_s = arrivals[fills] if waiting < MOST_ROWS and fills < len(arrivals) else float("inf")
+            answer_s = calls[0].answer_s if calls else float("inf")
+            timer_s = due_s + dice.random() * late_s
+            now_s = min(timer_s, answer_s, max(filled_s, now_s + 1e-9))
+            continue
+        end = min(place + max(waiting, 1), place + MOST_ROWS)
+        begin_s = max(now_s + there_s, free_s)
+        free_s = begin_s + device.seconds(end - place, begin_s, dice)
+        call = SimulatedCall(end - place, now_s, free_s + there_s)
+        clock.started(call, calls, full=waiting >= MOST_ROWS)
+        calls.append(call)
+        latencies += [call.answer_s - arrival for arrival in arrivals[place:end]]
+        place = end
+    return latencies
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of them lie."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -1,0 +1,140 @@
+"""Just-in-time dispatch against the oracle, in simulated time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from riverlens_worker.dispatch import DispatchClock
+from tests.harness.dispatching import (
+    MOST_ROWS,
+    Device,
+    SimulatedCall,
+    cameras,
+    dispatched,
+    oracle,
+    percentile,
+)
+from tests.worker_parts import examples
+
+SLOW = Device(0.020, 0.003, 0.002)
+FAST = Device(0.003, 0.0004, 0.001)
+WARM_UP_SHARE = 3
+
+
+def ceiling(device: Device) -> float:
+    """Frames a second in full batches."""
+    return MOST_ROWS / (device.a_s + MOST_ROWS * device.b_s)
+
+
+def compared(
+    device: Device, load: float, cycles: int, seed: int, count: int = 16
+) -> list[tuple[float, float]]:
+    """(ours, oracle's) latency at p50 and p99, once the clock has seen a few answers."""
+    dice = random.Random(seed)  # noqa: S311  # the same loads in each run
+    seconds = cycles * (device.a_s + MOST_ROWS * device.b_s)
+    arrivals = cameras(ceiling(device) * load, seconds, dice, count)
+    best = oracle(arrivals, device, dice)
+    ours = dispatched(arrivals, device, DispatchClock(), dice)
+    first = len(best) // WARM_UP_SHARE
+    return [(percentile(ours[first:], q), percentile(best[first:], q)) for q in (0.5, 0.99)]
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("device", [SLOW, FAST], ids=["slow", "fast"])
+def test_latency_is_the_oracles(device: Device, load: float) -> None:
+    """At 30, 60 and 90 % of the ceiling, p50 and p99 are within 1.05 x the oracle + 1 ms."""
+    for ours_s, oracle_s in compared(device, load, cycles=250, seed=1):
+        assert ours_s <= 1.05 * oracle_s + 0.001
+
+
+@examples(60)
+@given(
+    st.floats(0.002, 0.060),
+    st.floats(0.0002, 0.004),
+    st.floats(0.0003, 0.006),
+    st.floats(0.05, 0.95),
+    st.sampled_from([4, 16, 50]),
+    st.integers(0, 1000),
+)
+def test_any_device_at_any_load(  # noqa: PLR0917  # a device, a load and a seed
+    a_s: float, b_s: float, transport_s: float, load: float, count: int, seed: int
+) -> None:
+    """Whatever the device costs and the load: within 1.10 x the oracle + 4 ms, learnt within the run."""
+    cycles = max(200, round(60 / load))
+    for ours_s, oracle_s in compared(Device(a_s, b_s, transport_s), load, cycles, seed, count):
+        assert ours_s <= 1.10 * oracle_s + 0.004
+
+
+@pytest.mark.parametrize("device", [SLOW, FAST], ids=["slow", "fast"])
+def test_saturation_keeps_the_device_busy(device: Device) -> None:
+    """With more frames than it can take, the device works at 98 % of its ceiling or more."""
+    dice = random.Random(2)  # noqa: S311  # the same load in each run
+    frames = 4_000
+    latencies = dispatched([0.0] * frames, device, DispatchClock(), dice)
+    assert frames / max(latencies) >= 0.98 * ceiling(device)
+
+
+@pytest.mark.parametrize("load", [0.25, 0.9])
+@pytest.mark.parametrize("times", [3.0, 1 / 3])
+def test_a_changed_device_is_fitted_again(load: float, times: float) -> None:
+    """Three times slower or faster in mid-run: within 20 answers a full batch's cost is right to 10 %."""
+    clock, calls = DispatchClock(), 0
+
+    def answer(rows: int, cost: float, now_s: float) -> float:
+        """One overlapping call after another, as under load."""
+        nonlocal calls
+        call = SimulatedCall(rows, now_s - 0.002, now_s + cost)
+        other = SimulatedCall(rows, now_s - 0.1, now_s)
+        clock.started(call, [other], full=rows == MOST_ROWS)
+        clock.answered(call, now_s + cost)
+        calls += 1
+        return now_s + cost
+
+    dice = random.Random(3)  # noqa: S311  # the same rows in each run
+    now_s = 0.0
+    for _ in range(100):
+        rows = max(1, min(MOST_ROWS, round(MOST_ROWS * load * dice.uniform(0.6, 1.4))))
+        now_s = answer(rows, SLOW.a_s + SLOW.b_s * rows, now_s)
+    assert clock.fit.seconds(MOST_ROWS) == pytest.approx(0.116, rel=0.05)
+    calls = 0
+    while clock.fit.seconds(MOST_ROWS) != pytest.approx(times * 0.116, rel=0.10):
+        rows = max(1, min(MOST_ROWS, round(MOST_ROWS * load * dice.uniform(0.6, 1.4))))
+        now_s = answer(rows, times * (SLOW.a_s + SLOW.b_s * rows), now_s)
+        assert calls <= 20
+
+
+def test_a_device_that_others_use_is_not_waited_for() -> None:
+    """Answers that come at any time make calls leave at once; once they come as expected, they wait again."""
+    clock, dice = DispatchClock(), random.Random(4)  # noqa: S311  # the same answers in each run
+    now_s = 0.0
+
+    def run(spread: float) -> None:
+        nonlocal now_s
+        for _ in range(60):
+            call = SimulatedCall(8, now_s, now_s)
+            clock.started(call, [], full=False)
+            now_s += 0.044 * dice.uniform(1, 1 + spread)
+            clock.answered(call, now_s)
+
+    run(0.0)
+    under_way = [SimulatedCall(8, now_s, now_s)]
+    assert not clock.eager
+    assert clock.due_s(under_way, full=False) > now_s
+    run(6.0)
+    assert clock.eager
+    assert clock.due_s([SimulatedCall(8, now_s, now_s)], full=False) == float("-inf")
+    run(0.0)
+    assert not clock.eager
+
+
+def test_one_slow_answer_changes_nothing() -> None:
+    """A single call that took ten times its time leaves the expectation where it was."""
+    clock = DispatchClock()
+    for rows in [4, 8, 16, 4, 8, 16, 4, 8, 16, 4, 8, 16]:
+        clock.fit.add(rows, 0.020 + 0.003 * rows)
+    clock.fit.add(8, 0.44)
+    assert clock.fit.seconds(MOST_ROWS) == pytest.approx(0.116, rel=0.02)
