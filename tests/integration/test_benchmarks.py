@@ -25,7 +25,7 @@ def _figures(out: Path, *words: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def test_three_seconds_of_paced_frames_have_their_figures(tmp_path: Path) -> None:
-    """Every frame has one event, in order, the device ran just these frames, latency is above the oracle's."""
+    """Every frame has one event, in order, the device ran just these, latency is above the oracle's."""
     text, [row] = _figures(tmp_path, "smoke")
     assert row["stack"] == "riverlens"
     assert row["events"] == row["expected"] > 1000
