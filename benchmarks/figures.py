@@ -102,15 +102,15 @@ def _device(run: Run, window: Window) -> dict[str, Any]:
 
 def _cost(run: Run, window: Window, frames: int) -> dict[str, Any]:
     mine = _cpu_s(run.usage, window)
-    rest = _cpu_s(run.others, window)
+    rest = {name: _cpu_s(usage, window) for name, usage in run.others.items()}
     span = max(window[1] - window[0], 1e-9)
     machine = _interpolate(run.usage, window, "machine_cpu_s")
     return {
         "cpu_ms_per_frame": 1000 * mine / frames if frames else None,
         "cpu_cores": mine / span,
-        "line_cores": rest / span,
+        "line_cores": {name: cpu_s / span for name, cpu_s in rest.items()},
         # What the machine did besides: other people's work makes figures worthless.
-        "foreign_cores": max(0.0, (machine - mine - rest) / span),
+        "foreign_cores": max(0.0, (machine - mine - sum(rest.values())) / span),
     }
 
 

@@ -74,7 +74,7 @@ class Run:
         sent: None where the topic was filled beforehand.
         expected: events that should come in the end.
         usage: of the stack's processes, over time.
-        others: of all else that belongs to the measurement: Kafka, simulator, feed.
+        others: of all else that belongs to the measurement, over time: `kafka`, `device`, `feed`.
         device: what each simulated server reported.
         started_s, ready_s: when its processes were started, and when they could take frames.
         rss_start_bytes, rss_peak_bytes: when it was ready; the most ever.
@@ -88,7 +88,7 @@ class Run:
     seen: Seen
     expected: int
     usage: Sequence[Usage]
-    others: Sequence[Usage]
+    others: Mapping[str, Sequence[Usage]]
     device: Sequence[Mapping[str, Any]]
     started_s: float
     ready_s: float

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class _Samples:
     """Usage over time."""
 
     workers: list[Usage] = field(default_factory=list)
-    others: list[Usage] = field(default_factory=list)
+    others: dict[str, list[Usage]] = field(default_factory=dict)
 
 
 class Bench:
@@ -162,14 +162,16 @@ class Bench:
     @asynccontextmanager
     async def _sampling(self, workers: Workers, device: Device) -> AsyncIterator[_Samples]:
         samples = _Samples()
-        others = [self._line.broker_pid, device.process.pid or 0]
+        parts = {"kafka": [self._line.broker_pid], "device": [device.process.pid or 0]}
 
         def sample() -> None:
-            samples.workers.append(usage(workers.pids))
-            whole = usage(others)
+            mine = usage(workers.pids)
+            samples.workers.append(mine)
+            for name, pids in parts.items():
+                samples.others.setdefault(name, []).append(usage(pids))
             # The feed is this process itself; its children are counted on their own.
-            mine = time.process_time()
-            samples.others.append(Usage(whole.at_s, whole.cpu_s + mine, whole.rss_bytes, whole.machine_cpu_s))
+            feed = replace(mine, cpu_s=time.process_time(), rss_bytes=0)
+            samples.others.setdefault("feed", []).append(feed)
 
         async def keep_sampling() -> None:
             while True:

@@ -114,7 +114,13 @@ class Scenario:
 
     def shortened(self) -> Scenario:
         """As `make bench-short` runs it."""
-        return replace(self, seconds=self.short_seconds, warm_up_s=min(self.warm_up_s, 3.0))
+        part = self.short_seconds / self.seconds
+        return replace(
+            self,
+            seconds=self.short_seconds,
+            warm_up_s=min(self.warm_up_s, 3.0),
+            slow_at_s=None if self.slow_at_s is None else self.slow_at_s * part,
+        )
 
 
 def arrivals(scenario: Scenario, seed: int = 1) -> list[Arrival]:

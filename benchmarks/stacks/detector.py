@@ -48,9 +48,9 @@ def predict_method(channel: grpc.aio.Channel) -> Any:
 
 
 def decode(image: bytes) -> Pixels:
-    """A JPEG as uint8 [320,320,3]."""
+    """A JPEG as uint8 [320,320,3]: scaled while decoding, the rest without a filter, the cheapest at hand."""
     pixels = simplejpeg.decode_jpeg(image, "RGB", min_height=SIDE, min_width=SIDE, fastdct=True)
-    scaled = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    scaled = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     return np.asarray(scaled)
 
 

@@ -31,7 +31,7 @@ def _run(**changes: Any) -> Run:
         "seen": Seen(zeros, offsets, at_s + 0.05, 0),
         "expected": FRAMES,
         "usage": [Usage(99, 1.0, 50_000_000, 10.0), Usage(102, 2.5, 50_000_000, 13.0)],
-        "others": [Usage(99, 0.0, 0, 10.0), Usage(102, 0.3, 0, 13.0)],
+        "others": {"kafka": [Usage(99, 0.0, 0, 10.0), Usage(102, 0.3, 0, 13.0)]},
         "device": [{"devices": 1, "batches": [[100.4, 100.6, 60, 1, 0], [100.7, 100.8, 32, 1, 0]]}],
         "started_s": 98.0,
         "ready_s": 99.0,
