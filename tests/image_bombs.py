@@ -97,8 +97,8 @@ def _strips(count: int) -> bytes:
     """A TIFF of one row a strip, all of them the same 8 bytes."""
     at = 16 + 8 * count
     arrays = struct.pack("<I", 8) * 2 * count
-    tags = ((256, 4, 1, 8), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1))
-    tags += ((273, 4, count, 16), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, 16 + 4 * count))
+    tags = [(256, 4, 1, 8), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    tags += [(273, 4, count, 16), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, count, 16 + 4 * count)]
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return b"II*\0" + struct.pack("<I", at) + bytes(8) + arrays + struct.pack("<H", 9) + entries + bytes(4)
 

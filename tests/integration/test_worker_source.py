@@ -93,7 +93,7 @@ async def test_a_coordinator_that_moves_is_not_an_empty_group(
         await wait_for(three, what="three frames are committed")
         group, coordinator = source._state.group, source._state.consumer._coordinator
         send = coordinator._send_req
-        answers = []
+        answers: list[int] = []
 
         async def moved_once(request: object) -> object:
             reply = await send(request)
