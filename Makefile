@@ -27,7 +27,9 @@ demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C)
 	  $(if $(CAMERAS),--cameras "$(CAMERAS)") $(if $(FPS),--fps "$(FPS)")
 
 test: setup ## unit, stage, contract and integration tests; needs nothing else
-	@$(PYTEST) -m "not chaos and not tools" tests/unit tests/stages tests/contract tests/integration
+	@$(PYTEST) -n 2 --dist loadfile -m "not chaos and not tools and not alone" tests/unit tests/stages tests/integration
+	@$(PYTEST) -m "alone and not chaos" tests/stages tests/integration
+	@$(PYTEST) tests/contract
 
 test-tools: setup ## tests with Debian's tools (prometheus, kcat, ...); a missing one is a failure
 	@$(PYTEST) -m tools tests/tools

@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.run import ROOT
+
+pytestmark = pytest.mark.alone
 
 
 def _figures(out: Path, *words: str) -> tuple[str, list[dict[str, Any]]]:

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
+pytestmark = pytest.mark.alone
+
 _LIMIT_S = 150
 
 

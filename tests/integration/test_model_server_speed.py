@@ -29,6 +29,8 @@ from riverlens_serving.tensors import Array
 from tests.contract.client import predict_request, spec
 from tests.models import mean_colour_detector, two_dense_layers
 
+pytestmark = pytest.mark.alone
+
 CALLERS = 16
 CALLS_EACH = 12
 WIDTH = 4096

@@ -20,6 +20,8 @@ from tests.harness.images import noise_jpeg, poison_png
 from tests.harness.predicting import predicting
 from tests.model_servers import model_server
 
+pytestmark = pytest.mark.alone
+
 FRAMES = 400
 ONE_IN = 20
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from riverlens.kafka import KafkaSettings
 from tests.conftest import TopicSet
 from tests.harness.account import headers_of, settled
@@ -12,6 +14,8 @@ from tests.harness.image_server import image_server
 from tests.harness.images import GREEN, jpeg
 from tests.harness.stuck import STUCK, beside_a_stuck_frame
 from tests.harness.topics import Put, put
+
+pytestmark = pytest.mark.alone
 
 LIST = [("content-type", b"text/uri-list")]
 

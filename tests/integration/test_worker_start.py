@@ -109,6 +109,7 @@ async def test_a_worker_that_waits_can_be_stopped(topic_set: TopicSet, workers: 
     assert time.monotonic() - asked_s < 3
 
 
+@pytest.mark.alone
 async def test_the_start_is_quick_and_light(
     kafka: KafkaSettings, make_topics: MakeTopics, workers: StartWorker
 ) -> None:
