@@ -37,6 +37,8 @@ _ERROR_FADE = 0.9
 _UNPREDICTABLE = 0.5
 _PREDICTABLE = 0.3
 _LEAST_SAMPLES = 3
+_LEAST_DEVICE_S = 1e-4
+"""Answers of a parallel device may come all at once, so that it seems to cost nothing."""
 
 
 class Underway(Protocol):
@@ -64,7 +66,7 @@ class DispatchClock:
         lead_s: how long before an expected answer the next call leaves.
     """
 
-    __slots__ = ("_alone", "_answered_s", "_error", "_since_alone", "eager", "fit", "lead_s")
+    __slots__ = ("_alone", "_answered_s", "_error", "_failed_s", "_since_alone", "eager", "fit", "lead_s")
 
     def __init__(self) -> None:
         self.fit = ServiceTimeFit()
@@ -72,6 +74,7 @@ class DispatchClock:
         self.eager = False
         self._alone: deque[tuple[int, float]] = deque(maxlen=_ALONE_CALLS)
         self._answered_s = float("-inf")
+        self._failed_s = float("-inf")
         self._since_alone = 0
         self._error = 0.0
 
@@ -125,6 +128,9 @@ class DispatchClock:
         """A call was answered."""
         took_s, before_s = now_s - call.started_s, self._answered_s
         self._answered_s = now_s
+        if call.started_s <= self._failed_s:
+            # How long the device was busy with the call that failed beside it, nobody knows.
+            return
         self._judge_prediction(call, now_s)
         if call.alone or before_s < call.started_s:
             self._took_alone(call.rows, took_s)
@@ -139,9 +145,11 @@ class DispatchClock:
             step_s = min(max(_WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
             self.lead_s = min(max(self.lead_s + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
 
-    def failed(self, now_s: float) -> None:
-        """A call failed: the device is free of it, and nothing is learnt."""
-        self._answered_s = now_s
+    def failed(self, now_s: float, *, oldest: bool) -> None:
+        """A call failed: nothing is learnt of it nor of those under way; of the oldest the device is free."""
+        self._failed_s = now_s
+        if oldest:
+            self._answered_s = now_s
 
     def _took_alone(self, rows: int, took_s: float) -> None:
         """The fit learns the slope of such calls, and that the device takes no longer than they do."""
@@ -154,8 +162,8 @@ class DispatchClock:
 
     def _judge_prediction(self, call: Underway, now_s: float) -> None:
         device_s = self.fit.seconds(call.rows)
-        if call.expected_s is None or not device_s:
+        if call.expected_s is None or device_s is None:
             return
-        error = min(1.0, abs(now_s - call.expected_s) / device_s)
+        error = min(1.0, abs(now_s - call.expected_s) / max(device_s, _LEAST_DEVICE_S))
         self._error = _ERROR_FADE * self._error + (1 - _ERROR_FADE) * error
         self.eager = self._error > (_PREDICTABLE if self.eager else _UNPREDICTABLE)

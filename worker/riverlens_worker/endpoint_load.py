@@ -104,9 +104,9 @@ class EndpointLoad:
         if self.calls_limit > self._refused_at:
             self._refused_at = self.most_calls + 1
 
-    def failed(self, now_s: float) -> None:
+    def failed(self, call: Call, now_s: float) -> None:
         """A call was refused, or failed otherwise."""
-        self.clock.failed(now_s)
+        self.clock.failed(now_s, oldest=not self.calls or call is self.calls[0])
 
     def overloaded(self, call: Call, now_s: float, backoff: Backoff, chance: float) -> float:
         """A call was refused as one too many; returns the seconds it is given.
@@ -115,7 +115,8 @@ class EndpointLoad:
         """
         if call.started_s >= self._paused_until_s:
             self._overloads += 1
-            self._refused_at = max(1, len(self.calls))
+            # The refused call counts, whether or not it has been ended yet.
+            self._refused_at = len(self.calls) + (call not in self.calls)
             self.calls_limit = max(1.0, self.calls_limit / 2)
             self._paused_until_s = now_s + backoff.delay_s(self._overloads, chance)
         return max(0.0, self._paused_until_s - now_s)
@@ -130,6 +131,8 @@ class EndpointLoad:
         """It is asked no more until it says that it is back: it then starts afresh."""
         self._timeouts = self._overloads = 0
         self._paused_until_s = float("-inf")
+        # What comes back may be another device, and traces every row count anew.
+        self.clock = DispatchClock()
 
     def seconds(self, rows: int) -> float | None:
         """Expected device time of a call of `rows` rows; None while unknown."""
@@ -168,3 +171,20 @@ def order(loads: list[EndpointLoad], rows: int, now_s: float) -> list[int]:
         return (load.free_in_s(now_s) or 0.0) + (load.seconds(rows) or 0.0), load.rows, load.started_s
 
     return sorted(range(len(loads)), key=key)
+
+
+def next_due_s(loads: list[EndpointLoad], now_s: float, *, full: bool) -> float:
+    """When the next batch should be taken; infinity while only an answer can tell.
+
+    A batch that can still grow waits for the server that would answer it first, even where a slower one is
+    idle; but not for one that is later than it ever should be. A full one goes wherever there is room.
+    """
+    soonest_s = min((load.due_s(full=full) for load in loads), default=float("inf"))
+    if full or len(loads) < 2 or not all(load.known(now_s) for load in loads):  # noqa: PLR2004  # no choice
+        return soonest_s
+    under_way = [call for load in loads for call in load.calls]
+    rows = max(under_way, key=lambda call: call.started_s).rows if under_way else 1
+    first = loads[order(loads, rows, now_s)[0]]
+    free_s = first.clock.free_s(first.calls)
+    late_s = now_s if free_s is None else free_s + (first.seconds(rows) or 0.0)
+    return max(soonest_s, min(first.due_s(full=False), late_s))

@@ -12,7 +12,7 @@ from typing import Any
 from riverlens.errors import RiverlensError
 from riverlens.signature import SignatureSpec
 from riverlens_worker.channel import Signal
-from riverlens_worker.endpoint_load import order
+from riverlens_worker.endpoint_load import next_due_s, order
 from riverlens_worker.endpoints.endpoint import CallFailedError, Endpoint
 from riverlens_worker.endpoints.resolve import Resolve, Resolver, system_addresses
 from riverlens_worker.endpoints.tls import Tls
@@ -37,6 +37,10 @@ class Endpoints:
 
     Each owns its connection, its calls under way and what its device costs. One that is away, hangs or
     swaps versions is left out until it says AVAILABLE; names are looked up again every few seconds.
+
+    Attributes:
+        changed: fires when a call is over, a server comes up or is left out.
+        comings: how often a server came up or was left out; a mere count of those up may be as before.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Endpoints:
             SettingsError: a file of the server_* settings cannot be used.
         """
         self.changed = Signal()
+        self.comings = 0
         self._settings = settings
         self._metrics = metrics
         self._tls = Tls.of(settings)
@@ -98,8 +103,8 @@ class Endpoints:
         return min((resumes_s for resumes_s in pauses if resumes_s > now_s), default=float("inf"))
 
     def due_s(self, *, full: bool) -> float:
-        """When the first server that is up should get its next batch; infinity while none can tell."""
-        return min((endpoint.load.due_s(full=full) for endpoint in self.up), default=float("inf"))
+        """When the next batch should be taken; infinity while only an answer can tell."""
+        return next_due_s([endpoint.load for endpoint in self.up], time.monotonic(), full=full)
 
     def eject(self, endpoint: Endpoint, why: str) -> None:
         """Leave a server out until it says AVAILABLE; harmless where it is left out already."""
@@ -113,6 +118,7 @@ class Endpoints:
         self._metrics.endpoint_ejections(endpoint.server).inc()
         logger.warning("model server %s is left out for now: %s", endpoint.server, why)
         self._tell()
+        self._came()
         if self._tasks is not None:
             self._tasks.create_task(self._bring_back(endpoint))
 
@@ -189,8 +195,12 @@ class Endpoints:
         if why is None and not endpoint.up and endpoint in self._all.values():
             endpoint.up = True
             self._metrics.endpoint_up(endpoint.server).set(1)
-            self.changed.fire()
+            self._came()
         return None
+
+    def _came(self) -> None:
+        self.comings += 1
+        self.changed.fire()
 
     async def _bring_back(self, endpoint: Endpoint) -> None:
         """Ask a server that was left out until it may be asked again."""
@@ -234,6 +244,7 @@ class Endpoints:
             endpoint = self._all.pop(address)
             endpoint.up = False
             self._leaving.add(endpoint)
+            self._came()
             self._metrics.forget_endpoint(address)
             logger.info("model server %s is no longer one of %s", address, self._settings.server)
             if self._tasks is not None:

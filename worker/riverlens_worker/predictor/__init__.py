@@ -94,6 +94,8 @@ class Predictor:
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
         while True:
             self._wake.clear()
+            # A pause that ends between looking for room and waiting for its end must not be missed.
+            looked_s = time.monotonic()
             while self._start_next(group):
                 pass
             if self._ended and not (self._pieces or self._pausing or self._calls or self._taking):
@@ -101,7 +103,7 @@ class Predictor:
             if self._may_take():
                 self._taking = group.create_task(self._take())
             elif self._pieces:
-                self._turn.await_resume()
+                self._turn.await_resume(looked_s)
             await self._wake.wait()
 
     def _may_take(self) -> bool:

@@ -44,11 +44,11 @@ class Caller:
             answers = read_answers(layout, arrays, len(frames), reading, self._model.places(frames))
         except CallFailedError as error:
             self._metrics.predict_errors(error.code).inc()
-            endpoint.load.failed(time.monotonic())
+            endpoint.load.failed(call, time.monotonic())
             return decide(error.code, error.details)
         except (MisshapenReplyError, ValueError) as error:
             self._metrics.predict_errors("MISSHAPEN").inc()
-            endpoint.load.failed(time.monotonic())
+            endpoint.load.failed(call, time.monotonic())
             return Verdict(Action.BISECT, str(error))
         finally:
             self._metrics.calls_in_flight.dec()

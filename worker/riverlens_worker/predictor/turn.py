@@ -40,10 +40,9 @@ class Turn:
         self._wake_in(due_s - now_s)
         return False
 
-    def await_resume(self) -> None:
-        """Wake the predictor when a server ends its pause after an overload."""
-        now_s = time.monotonic()
-        self._wake_in(self._endpoints.resumes_s(now_s) - now_s + _LATE_S)
+    def await_resume(self, since_s: float) -> None:
+        """Wake the predictor when a server ends its pause after an overload, if it was paused at `since_s`."""
+        self._wake_in(max(0.0, self._endpoints.resumes_s(since_s) - time.monotonic() + _LATE_S))
 
     def _wake_in(self, seconds: float) -> None:
         self.cancel()
@@ -51,7 +50,7 @@ class Turn:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
 
     async def follow(self) -> None:
-        """Look again whenever a batch becomes full, or a server comes back; until cancelled."""
+        """Look again whenever a batch becomes full, a server comes up or is left out; until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_batches())
             group.create_task(self._follow_endpoints())
@@ -70,6 +69,6 @@ class Turn:
 
     async def _follow_endpoints(self) -> None:
         while True:
-            up = len(self._endpoints.up)
-            await self._endpoints.changed.until(lambda up=up: len(self._endpoints.up) != up)  # type: ignore[misc]  # a default
+            seen = self._endpoints.comings
             self._wake.set()
+            await self._endpoints.changed.until(lambda seen=seen: self._endpoints.comings != seen)  # type: ignore[misc]  # a default
