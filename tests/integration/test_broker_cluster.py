@@ -19,8 +19,6 @@ from tests.harness.cluster import leader_of, wait_in_sync
 from tests.harness.topics import Put, put, read_all
 from tests.harness.waiting import wait_for
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture(scope="module")
 def three() -> Iterator[EmbeddedBroker]:

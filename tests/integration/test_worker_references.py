@@ -15,8 +15,6 @@ from tests.harness.images import GREEN, jpeg
 from tests.harness.stuck import STUCK, beside_a_stuck_frame
 from tests.harness.topics import Put, put
 
-pytestmark = pytest.mark.alone
-
 LIST = [("content-type", b"text/uri-list")]
 
 
@@ -71,6 +69,7 @@ async def test_references_are_refused_by_default(
     assert "reference_prefixes" in headers_of(letter)["dlq-detail"]
 
 
+@pytest.mark.alone
 async def test_a_frame_stuck_for_five_seconds_costs_the_other_partitions_nothing(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, tmp_path: Path
 ) -> None:
