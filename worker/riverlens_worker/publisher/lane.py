@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from riverlens.kafka_producer import TOO_LARGE, Verdict, end_client, judge
@@ -38,6 +38,9 @@ _MOST_RECORDS = 2_000
 _PAUSE_S = 0.005
 """Least time from a commit to the next transaction: sooner, aiokafka waits 20 ms for the last one to end."""
 _TOLD_EVERY = 10
+
+_RUIN = (KafkaError, OSError, TimeoutError, AssertionError, asyncio.InvalidStateError, IllegalOperation)
+"""What a failed transaction raises; the last three where aiokafka finds its state gone wrong in mid-burst."""
 
 Entry = Outgoing | Settled
 """A record to publish, or a frame that becomes none and only moves the offset on."""
@@ -77,6 +80,7 @@ class Lane:
         self._ports = ports
         self._settings = settings
         self._entries: list[Entry] = []
+        self._done_below = 0
         self._one_by_one = False
         self._backoff = Backoff()
         self._began_s = self._ended_s = float("-inf")
@@ -86,7 +90,10 @@ class Lane:
         return len(self._entries)
 
     def add(self, entry: Entry) -> None:
-        """Append the next entry of the lease."""
+        """Append the next entry of the lease; one that a former owner published meanwhile is done with."""
+        if _source_of(entry).offset < self._done_below:
+            self._tell(entry)
+            return
         self._entries.append(entry)
         self.changed.fire()
 
@@ -130,8 +137,7 @@ class Lane:
         try:
             async with asyncio.timeout(self._settings.transaction_timeout_ms / 1000):
                 await self._burst(count)
-        except (KafkaError, OSError, TimeoutError, AssertionError, asyncio.InvalidStateError) as error:
-            # aiokafka raises bare AssertionErrors where a transaction's state has gone wrong.
+        except _RUIN as error:
             raise RuinedError from self._cause(error)
         self._ended_s = time.monotonic()
         self._one_by_one = False
@@ -210,9 +216,9 @@ class Lane:
         partition = self.lease.partition
         logger.warning("a transaction of partition %d failed, its producer is replaced: %r", partition, error)
         self._one_by_one = judge(error) is Verdict.REJECTED
-        await end_client(self._producer, grace_s=0)
         attempt = 0
         while not self.lease.fenced:
+            await end_client(self._producer, grace_s=0)
             try:
                 if await self._ports.is_member() and not self.lease.fenced:
                     await self._begin_anew()
@@ -230,6 +236,8 @@ class Lane:
         self._producer = await self._ports.new_producer(self.lease.partition)
         committed = await self._ports.committed(self.lease.partition)
         if committed is not None:
+            # Frames below it that are still at the model server are published as well.
+            self._done_below = committed
             self._acknowledge(sum(_source_of(entry).offset < committed for entry in self._entries))
 
     def _acknowledge(self, count: int) -> None:
@@ -237,11 +245,14 @@ class Lane:
         done: Sequence[Entry] = self._entries[:count]
         del self._entries[:count]
         for entry in done:
-            if isinstance(entry, Outgoing):
-                self._ports.acknowledged(entry)
-            else:
-                self._ports.settle(entry)
+            self._tell(entry)
         self.changed.fire()
+
+    def _tell(self, entry: Entry) -> None:
+        if isinstance(entry, Outgoing):
+            self._ports.acknowledged(entry)
+        else:
+            self._ports.settle(entry)
 
 
 def _source_of(entry: Entry) -> LeasedFrame:
