@@ -88,7 +88,9 @@ async def end_client(client: AIOKafkaProducer, *, grace_s: float) -> None:
     """
     stopping = asyncio.ensure_future(client.stop())
     await asyncio.wait([stopping], timeout=grace_s)
-    if not stopping.done():
+    sending = _sender_task(client)
+    # `stop` does nothing the second time, though the first may have been cancelled half-way.
+    if not stopping.done() or (sending is not None and not sending.done()):
         await _cut_off(client)
     _settle_the_rest(client)
     await asyncio.wait([stopping], timeout=_CLOSE_S)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidTransactionTimeout
 
 from riverlens.kafka_producer import end_client
 from riverlens_worker.channel import Signal
+from riverlens_worker.errors import PublishError
 from riverlens_worker.messages import Settled
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.publisher.lane import Lane, LanePorts
@@ -26,6 +28,7 @@ from riverlens_worker.settings import WorkerSettings
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 8
+_CUT_OFF_S = 1.0  # `end_client` after its grace, where Kafka answers
 _RETRY_MS = 20
 """aiokafka's pause before it asks again: with 100 ms, one commit in a hundred takes as much longer."""
 
@@ -100,6 +103,7 @@ class Transactions:
 
         Raises:
             KafkaError: Kafka does not answer, or refuses.
+            PublishError: it refuses transactions of the length that is set.
         """
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -132,8 +136,12 @@ class Transactions:
             self._end(lane.close(timeout_s))
         self._lanes.clear()
         self._end_idle(list(self._producers))
-        while self._endings:
-            await asyncio.wait(self._endings)
+        if self._endings:
+            _, late = await asyncio.wait(self._endings, timeout=timeout_s + _CUT_OFF_S)
+            for ending in late:
+                # With Kafka away a client's own tasks look for its coordinator for ever.
+                ending.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _end_idle(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
@@ -162,6 +170,14 @@ class Transactions:
             self._failure = self._failure or task.exception()
             self._changed.fire()
 
+    def _too_long(self) -> str:
+        settings = self._settings
+        return (
+            f"Kafka at {settings.kafka.bootstrap_servers} allows no transactions as long as "
+            f"transaction_timeout_ms ({settings.transaction_timeout_ms}): set at most its "
+            "transaction.max.timeout.ms"
+        )
+
     async def _new_producer(self, partition: int) -> Any:
         options = producer_options(self._settings) | {"retry_backoff_ms": _RETRY_MS}
         producer = AIOKafkaProducer(
@@ -172,7 +188,9 @@ class Transactions:
         try:
             async with asyncio.timeout(self._settings.transaction_timeout_ms / 1000):
                 await producer.start()
-        except BaseException:
+        except BaseException as error:
             await end_client(producer, grace_s=0)
+            if isinstance(error, InvalidTransactionTimeout):
+                raise PublishError(self._too_long()) from None
             raise
         return producer
