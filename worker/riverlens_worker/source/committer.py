@@ -34,12 +34,13 @@ class Committer:
             await self._try_commit()
 
     async def _try_commit(self) -> None:
+        # Those of this instant: an answer may come when a rebalance has opened others.
+        held = tuple(self._state.leases)
         try:
             await self.commit()
         except CommitFailedError:
             logger.warning("a commit was refused: the partitions moved on")
-            state = self._state
-            state.fence(state.leases)
+            self._state.fence(held)
         except IllegalStateError:
             pass  # a rebalance is under way; the revoke commits
         except KafkaError as error:
@@ -82,12 +83,17 @@ class Committer:
         async with self._lock:
             if not state.guard.suspect(state.now_s()):
                 return
+            held = tuple(state.leases)
             try:
                 await (self.is_member() if state.settings.exactly_once else self._commit_standing())
             except (CommitFailedError, IllegalStateError):
                 logger.warning("the process stood still and its partitions moved on: its frames are fenced")
-                state.fence(state.leases)
+                state.fence(held)
             except KafkaError as error:
+                if state.settings.exactly_once:
+                    # Asked again at the next tick; until then Kafka refuses what is not ours to publish.
+                    logger.warning("after a stall the group does not answer yet: %r", error)
+                    return
                 # Not the group's word: without one neither publishing nor going on reading is safe.
                 state.fence(state.leases)
                 group = state.settings.group_id
@@ -95,15 +101,16 @@ class Committer:
             state.guard.prove(state.now_s())
 
     async def is_member(self) -> bool:
-        """Whether the group still counts us in; where not, every lease is fenced.
+        """Whether the group still counts us in; where not, every lease that was ours when asked is fenced.
 
         Raises:
             KafkaError: the group does not answer, or not now.
         """
+        held = tuple(self._state.leases)
         if await self._state.group.is_member():
             return True
         logger.warning("the group went on without this worker: its frames are fenced")
-        self._state.fence(self._state.leases)
+        self._state.fence(held)
         return False
 
     async def _commit_standing(self) -> None:

@@ -81,6 +81,12 @@ class Group:
             return False
         raise self._judged(reply.error_code)
 
+    @property
+    def ended(self) -> bool:
+        """Whether aiokafka's coordination has ended, by an error that it did not know: it joins no more."""
+        task: asyncio.Task[None] = self._coordinator._coordination_task  # noqa: SLF001  # as below
+        return task.done()
+
     def rejoin(self) -> None:
         """Make the consumer join anew, whatever state its coordination is in."""
         self._coordinator.reset_generation()

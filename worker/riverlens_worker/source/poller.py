@@ -25,6 +25,7 @@ from aiokafka.errors import (
 )
 
 from riverlens.dead_letter import Reason
+from riverlens.errors import UnreachableError
 from riverlens.kafka import refused
 from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Backoff
@@ -86,19 +87,25 @@ class Poller:
                 failures += 1
                 self._state.metrics.poll_errors.inc()
                 logger.warning("reading from Kafka failed and is tried again: %r", error)
-                self._rejoin_after_a_session()
+                self._rejoin_after_a_session(error)
                 # Not for secrets: jitter against many workers asking at once.
                 await asyncio.sleep(self._backoff.delay_s(failures, random.random()))  # noqa: S311  # jitter
 
-    def _rejoin_after_a_session(self) -> None:
+    def _rejoin_after_a_session(self, error: KafkaError) -> None:
         """Polls that failed for a session's length will not mend by themselves: join the group anew.
 
         aiokafka's heartbeats end for good at an answer it does not know; from then on every poll raises.
+
+        Raises:
+            UnreachableError: its coordination has ended as well: only a new process joins again.
         """
         state, now_s = self._state, self._state.now_s()
         if self._failing_since_s is None:
             self._failing_since_s = now_s
         elif now_s - self._failing_since_s > state.settings.session_timeout_ms / 1000:
+            if state.group.ended:
+                group = state.settings.group_id
+                raise UnreachableError(f"lost the group {group!r} for good: {error!r}; start the worker anew")
             logger.warning("reading has failed for a session's length: joining the group anew")
             self._failing_since_s = None
             state.group.rejoin()
@@ -167,7 +174,7 @@ class Poller:
                 await state.changed.until(lambda: any(state.leases.has_room(lease) for lease in state.leases))
         except TimeoutError:
             if self._paused and len(self._paused) == len(state.leases):
-                await state.consumer.getmany(timeout_ms=0)
+                self._take_in(await state.consumer.getmany(timeout_ms=0))
 
     def _admit(self, lease: PartitionLease, records: list[Any]) -> list[_Gap]:
         """Take records in; returns the gap before them, if there is one."""

@@ -83,8 +83,11 @@ class SourceState:
         self.changed.fire()
 
     def fence(self, leases: Iterable[PartitionLease]) -> None:
-        """End leases: from here on nothing of them is published or committed."""
-        gone = list(leases)
+        """End leases: from here on nothing of them is published or committed.
+
+        One that ended before is left alone: its partition may have a newer lease by now.
+        """
+        gone = [lease for lease in leases if not lease.fenced]
         for lease in gone:
             self.give_up(lease)
             self.leases.fence(lease)
