@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
-from aiokafka.errors import CommitFailedError, KafkaError, NotCoordinatorError
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError, NotCoordinatorError
 from prometheus_client import CollectorRegistry
 
 from riverlens.errors import UnreachableError
@@ -19,6 +20,7 @@ from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.membership import Membership
 from riverlens_worker.source.poller import Poller
 from riverlens_worker.source.state import SourceState
 from tests.worker_parts import leased
@@ -40,13 +42,16 @@ class Group:
 
 
 class Handover:
-    """Notes the partitions that are released."""
+    """Notes the partitions that are released, or tried to take over; none can be."""
 
     def __init__(self) -> None:
         self.released: list[int] = []
+        self.tried: list[int] = []
 
     async def take_over(self, partitions: Iterable[int]) -> None:
-        """Nothing to do."""
+        """Note them, and fail."""
+        self.tried += partitions
+        raise KafkaConnectionError
 
     def release(self, partitions: Iterable[int]) -> None:
         """Note them."""
@@ -132,3 +137,14 @@ async def test_a_consumer_that_can_join_no_more_ends_the_worker() -> None:
     poller._failing_since_s = float("-inf")
     with pytest.raises(UnreachableError, match="start the worker anew"):
         await poller.run()
+
+
+async def test_a_takeover_that_outlasts_the_membership_is_given_up() -> None:
+    """No second try where the group went on: it would end the producers of the partitions' new owner."""
+    state = make_state()
+    state.consumer.pause = lambda *_: None
+    state.group.answer.set_result(False)  # type: ignore[attr-defined]  # ours, above
+    await Membership(state, Committer(state)).on_partitions_assigned([TopicPartition("frames", 0)])
+    assert state.handover is not None
+    assert state.handover.tried == [0]  # type: ignore[attr-defined]  # ours, above
+    assert (len(state.leases), state.failure) == (0, None)

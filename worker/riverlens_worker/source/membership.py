@@ -75,7 +75,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         # Paused before the first await, so that nothing is handed out before its lease is open.
         consumer.pause(*partitions)
         committed = await self._take_over(partitions)
-        if state.ended:
+        if committed is None or state.ended:
             return
         beginnings = await self._beginnings([tp for tp in partitions if committed[tp] is None])
         known = {tp: offset for tp, offset in committed.items() if offset is not None}
@@ -90,12 +90,19 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         logger.info("partitions assigned: %s", [tp.partition for tp in partitions] or "none")
         state.changed.fire()
 
-    async def _take_over(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
-        """The committed offsets, read once nobody else can move them: tried until Kafka answers."""
+    async def _take_over(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None] | None:
+        """The committed offsets, read once nobody else can move them: tried until Kafka answers.
+
+        None where reading has ended, or the group gave the partitions to others meanwhile: aiokafka sends
+        no heartbeats while its listener works. So each further try begins with one.
+        """
         state = self._state
         attempt = 0
         while not state.ended:
             try:
+                if attempt and not await state.group.is_member():
+                    logger.warning("the group went on during the takeover: joining anew")
+                    return None
                 if state.handover is not None:
                     await state.handover.take_over([tp.partition for tp in partitions])
                 return await state.group.committed(partitions)
@@ -106,7 +113,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                     logger.warning("the partitions cannot be taken over yet: %r", error)
             attempt += 1
             await asyncio.sleep(self._backoff.delay_s(attempt, random.random()))  # noqa: S311  # jitter
-        return dict.fromkeys(partitions)
+        return None
 
     async def _beginnings(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
         """Where partitions begin that have no committed offset; asked until Kafka answers.
