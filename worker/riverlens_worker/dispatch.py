@@ -37,8 +37,6 @@ _ERROR_FADE = 0.9
 _UNPREDICTABLE = 0.5
 _PREDICTABLE = 0.3
 _LEAST_SAMPLES = 3
-_LEAST_DEVICE_S = 1e-4
-"""Answers of a parallel device may come all at once, so that it seems to cost nothing."""
 
 
 class Underway(Protocol):
@@ -162,8 +160,8 @@ class DispatchClock:
 
     def _judge_prediction(self, call: Underway, now_s: float) -> None:
         device_s = self.fit.seconds(call.rows)
-        if call.expected_s is None or device_s is None:
+        if call.expected_s is None or not device_s:
             return
-        error = min(1.0, abs(now_s - call.expected_s) / max(device_s, _LEAST_DEVICE_S))
+        error = min(1.0, abs(now_s - call.expected_s) / device_s)
         self._error = _ERROR_FADE * self._error + (1 - _ERROR_FADE) * error
         self.eager = self._error > (_PREDICTABLE if self.eager else _UNPREDICTABLE)
