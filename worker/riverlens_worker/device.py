@@ -42,6 +42,11 @@ class ServiceTimeFit:
         """Answers that the fit rests on."""
         return len(self._samples)
 
+    @property
+    def most_rows(self) -> int:
+        """Rows of the largest call that the fit rests on; 0 while there is none."""
+        return max((rows for rows, _ in self._samples), default=0)
+
     def add(self, rows: int, service_s: float) -> None:
         """One answered call of `rows` rows that took `service_s` seconds."""
         if rows not in self._seen:

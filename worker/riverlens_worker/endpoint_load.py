@@ -13,6 +13,8 @@ STALE_S = 5.0
 MAX_TIMEOUTS = 2
 """Calls in a row that run into their deadline before a server counts as gone."""
 _ROUNDS_NEAR_REFUSAL = 16
+_FAR_LATER = 2.0
+"""A server that would answer so many times later than another gets full batches only."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,12 +129,13 @@ class EndpointLoad:
         self.calls_limit = max(1.0, self.calls_limit / 2)
         return self._timeouts >= MAX_TIMEOUTS
 
-    def gone(self) -> None:
+    def gone(self, now_s: float) -> None:
         """It is asked no more until it says that it is back: it then starts afresh."""
         self._timeouts = self._overloads = 0
         self._paused_until_s = float("-inf")
         # What comes back may be another device, and traces every row count anew.
         self.clock = DispatchClock()
+        self.clock.failed(now_s, oldest=True)
 
     def seconds(self, rows: int) -> float | None:
         """Expected device time of a call of `rows` rows; None while unknown."""
@@ -176,15 +179,23 @@ def order(loads: list[EndpointLoad], rows: int, now_s: float) -> list[int]:
 def next_due_s(loads: list[EndpointLoad], now_s: float, *, full: bool) -> float:
     """When the next batch should be taken; infinity while only an answer can tell.
 
-    A batch that can still grow waits for the server that would answer it first, even where a slower one is
-    idle; but not for one that is later than it ever should be. A full one goes wherever there is room.
+    A batch that can still grow is not given to a server that would answer it far later than another, though
+    it be idle; it waits for the other, but not past the time when that should be free. A full one goes
+    wherever there is room.
     """
-    soonest_s = min((load.due_s(full=full) for load in loads), default=float("inf"))
+    dues_s = [load.due_s(full=full) for load in loads]
     if full or len(loads) < 2 or not all(load.known(now_s) for load in loads):  # noqa: PLR2004  # no choice
-        return soonest_s
+        return min(dues_s, default=float("inf"))
     under_way = [call for load in loads for call in load.calls]
     rows = max(under_way, key=lambda call: call.started_s).rows if under_way else 1
     first = loads[order(loads, rows, now_s)[0]]
+    most_s = _FAR_LATER * ((first.free_in_s(now_s) or 0.0) + (first.seconds(rows) or 0.0))
     free_s = first.clock.free_s(first.calls)
     late_s = now_s if free_s is None else free_s + (first.seconds(rows) or 0.0)
-    return max(soonest_s, min(first.due_s(full=False), late_s))
+    worth_s = [
+        due_s
+        for load, due_s in zip(loads, dues_s, strict=True)
+        # What it would take for more rows than it ever got is a guess: it is given the benefit of the doubt.
+        if load is first or (load.seconds(min(rows, load.fit.most_rows)) or 0.0) <= most_s
+    ]
+    return max(min(dues_s), min([*worth_s, late_s]))

@@ -113,7 +113,7 @@ class Endpoints:
         endpoint.up = False
         endpoint.why = why
         endpoint.ejections += 1
-        endpoint.load.gone()
+        endpoint.load.gone(time.monotonic())
         self._metrics.endpoint_up(endpoint.server).set(0)
         self._metrics.endpoint_ejections(endpoint.server).inc()
         logger.warning("model server %s is left out for now: %s", endpoint.server, why)
@@ -270,8 +270,9 @@ class Endpoints:
             for endpoint in self.up:
                 if _overdue(endpoint, time.monotonic()) and not await _answers(endpoint):
                     self.eject(endpoint, f"{endpoint.server} does not answer at all")
-                    if self.up:
-                        endpoint.give_up_calls()
+            for endpoint in self if self.up else ():
+                if not endpoint.up and _overdue(endpoint, time.monotonic()):
+                    endpoint.give_up_calls()
 
 
 def _overdue(endpoint: Endpoint, now_s: float) -> bool:

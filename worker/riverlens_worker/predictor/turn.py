@@ -41,7 +41,7 @@ class Turn:
         return False
 
     def await_resume(self, since_s: float) -> None:
-        """Wake the predictor when a server ends its pause after an overload, if it was paused at `since_s`."""
+        """Wake the predictor when a server that was paused at `since_s`, after an overload, may be asked."""
         self._wake_in(max(0.0, self._endpoints.resumes_s(since_s) - time.monotonic() + _LATE_S))
 
     def _wake_in(self, seconds: float) -> None:
