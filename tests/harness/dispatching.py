@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from riverlens_worker.dispatch import DispatchClock
+from riverlens_worker.endpoint_load import Call, EndpointLoad, next_due_s, order
 
 MOST_ROWS = 32
 
@@ -102,6 +104,56 @@ def dispatched(
         calls.append(call)
         latencies += [call.answer_s - arrival for arrival in arrivals[place:end]]
         place = end
+    return latencies
+
+
+@dataclass(slots=True)
+class Server:
+    """One of several servers: its device, what the worker knows of it, and when its device is free."""
+
+    device: Device
+    load: EndpointLoad
+    free_s: float = 0.0
+    rows: int = 0
+
+    def start(self, rows: int, now_s: float, dice: random.Random, *, full: bool) -> tuple[float, Call]:
+        """When it answers, and the call."""
+        there_s = self.device.transport_s / 2
+        begin_s = max(now_s + there_s, self.free_s)
+        self.free_s = begin_s + self.device.seconds(rows, begin_s, dice)
+        self.rows += rows
+        return self.free_s + there_s, self.load.start(rows, now_s, full=full)
+
+
+def dispatched_among(
+    arrivals: Sequence[float], servers: Sequence[Server], dice: random.Random, late_s: float = 0.001
+) -> list[float]:
+    """Latency of each frame where the worker chooses among `servers`, as its predictor does."""
+    latencies: list[float] = []
+    answers: list[tuple[float, int, Call]] = []
+    loads = [server.load for server in servers]
+    place, now_s = 0, 0.0
+    while place < len(arrivals):
+        now_s = max(now_s, arrivals[place])
+        while answers and answers[0][0] <= now_s:
+            answer_s, which, call = answers.pop(0)
+            loads[which].passed(call, answer_s)
+            loads[which].end(call)
+        waiting = bisect_right(arrivals, now_s) - place
+        due_s = next_due_s(loads, now_s, full=waiting >= MOST_ROWS)
+        if due_s > now_s:
+            fills = place + MOST_ROWS - 1
+            filled_s = arrivals[fills] if waiting < MOST_ROWS and fills < len(arrivals) else float("inf")
+            timer_s = due_s + dice.random() * late_s
+            now_s = min(timer_s, answers[0][0] if answers else float("inf"), max(filled_s, now_s + 1e-9))
+            continue
+        rows = min(max(waiting, 1), MOST_ROWS)
+        room = [n for n, load in enumerate(loads) if load.has_room(now_s)]
+        which = room[order([loads[n] for n in room], rows, now_s)[0]]
+        answer_s, call = servers[which].start(rows, now_s, dice, full=rows >= MOST_ROWS)
+        insort(answers, (answer_s, which, call), key=itemgetter(0))
+        latencies += [answer_s - arrival for arrival in arrivals[place : place + rows]]
+        place += rows
     return latencies
 
 

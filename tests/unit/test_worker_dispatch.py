@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from riverlens_worker.backoff import Backoff
 from riverlens_worker.dispatch import DispatchClock
+from riverlens_worker.endpoint_load import EndpointLoad
 from tests.harness.dispatching import (
     MOST_ROWS,
     Device,
+    Server,
     SimulatedCall,
     cameras,
     dispatched,
+    dispatched_among,
     oracle,
     percentile,
 )
@@ -138,3 +142,102 @@ def test_one_slow_answer_changes_nothing() -> None:
         clock.fit.add(rows, 0.020 + 0.003 * rows)
     clock.fit.add(8, 0.44)
     assert clock.fit.seconds(MOST_ROWS) == pytest.approx(0.116, rel=0.02)
+
+
+TEN_TIMES = Device(0.200, 0.030, 0.002)
+
+
+def among(devices: list[Device], load: float) -> tuple[list[float], list[float], list[Server]]:
+    """Our latencies, the oracle's with the first device alone, and the servers; `load` of the first."""
+    dice = random.Random(5)  # noqa: S311  # the same load in each run
+    rate = ceiling(devices[0]) * load
+    arrivals = cameras(rate, 5_000 / rate, dice)
+    servers = [Server(device, EndpointLoad(2)) for device in devices]
+    ours = dispatched_among(arrivals, servers, dice)
+    best = oracle(arrivals, devices[0], dice)
+    first = len(ours) // WARM_UP_SHARE
+    return ours[first:], best[first:], servers
+
+
+@pytest.mark.parametrize("load", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("devices", [(SLOW, TEN_TIMES), (FAST, SLOW)], ids=["ten times", "fast and slow"])
+def test_a_far_slower_server_does_not_delay(devices: tuple[Device, Device], load: float) -> None:
+    """Beside a far slower server p50 and p95 stay within 1.1 x the quick one's oracle + 3 ms."""
+    ours, best, (_, slower) = among(list(devices), load)
+    for share in (0.5, 0.95):
+        assert percentile(ours, share) <= 1.1 * percentile(best, share) + 0.003
+    assert slower.rows > 0
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
+def test_equal_servers_share(load: float) -> None:
+    """Of two equal servers each gets a third or more, and p95 is below what one alone could reach."""
+    ours, best, servers = among([SLOW, SLOW], load)
+    assert percentile(ours, 0.95) < percentile(best, 0.95)
+    assert min(server.rows for server in servers) >= 0.33 * sum(server.rows for server in servers)
+
+
+@pytest.mark.parametrize(("second", "share"), [(SLOW, 0.99), (TEN_TIMES, 0.93)])
+def test_saturation_keeps_all_servers_busy(second: Device, share: float) -> None:
+    """With more frames than both can take, they reach their ceilings' sum, but for the last slow batch."""
+    servers = [Server(device, EndpointLoad(2)) for device in (SLOW, second)]
+    frames = 8_000
+    latencies = dispatched_among([0.0] * frames, servers, random.Random(6))  # noqa: S311  # each run the same
+    assert frames / max(latencies) >= share * (ceiling(SLOW) + ceiling(second))
+
+
+def test_a_refused_call_teaches_nothing_of_its_neighbour() -> None:
+    """A call refused at once beside one under way moves neither the cost nor when the device is free."""
+    load, now_s = EndpointLoad(2), 0.0
+
+    def passes(refused: int) -> None:
+        nonlocal now_s
+        for _ in range(40):
+            call = load.start(8, now_s)
+            for n in range(refused):
+                expected_s = load.clock.free_s(load.calls)
+                other = load.start(8, now_s + 0.01 * (n + 1))
+                load.failed(other, now_s + 0.01 * (n + 1) + 0.002)
+                load.end(other)
+                assert load.clock.free_s(load.calls) == expected_s
+            now_s += 0.046
+            load.passed(call, now_s)
+            load.end(call)
+
+    passes(0)
+    assert load.seconds(8) == pytest.approx(0.044, rel=0.05)
+    passes(2)
+    assert load.seconds(8) == pytest.approx(0.044, rel=0.05)
+
+
+def test_a_server_that_bears_one_call_is_seldom_asked_for_two() -> None:
+    """Refused at two calls, it gets a second one only after a round of 16 that passed."""
+    load, now_s, refused = EndpointLoad(2), 0.0, 0
+    for _ in range(400):
+        now_s += 3.0
+        first = load.start(1, now_s)
+        if load.has_room(now_s):
+            second = load.start(1, now_s)
+            load.failed(second, now_s)
+            load.end(second)
+            load.overloaded(second, now_s, Backoff(), 0.5)
+            refused += 1
+        load.passed(first, now_s + 1.0)
+        load.end(first)
+    assert 5 <= refused <= 400 / 16 + 1
+
+
+def test_a_server_that_is_back_is_learnt_anew() -> None:
+    """What comes back may be another device: no cost is known, and calls that hung teach none."""
+    load = EndpointLoad(2)
+    for n in range(6):
+        call = load.start(4, n * 1.0)
+        load.passed(call, n + 0.03)
+        load.end(call)
+    hung = load.start(4, 7.0)
+    assert load.seconds(4) is not None
+    load.gone(12.0)
+    load.passed(hung, 40.0)
+    load.end(hung)
+    assert load.seconds(4) is None
+    assert load.due_s(full=False) == float("-inf")
