@@ -28,11 +28,12 @@ async def test_a_server_left_out_and_back_wakes() -> None:
     settings = WorkerSettings(server=server.address)
     endpoints, wake = Endpoints(settings, Metrics(CollectorRegistry())), asyncio.Event()
     turn = Turn(endpoints, wake, lambda: False, _never)
+    await endpoints.wait_available(lambda _: None)
+    tasks = [
+        asyncio.create_task(endpoints.keep(lambda _: None)),
+        asyncio.create_task(turn.follow()),
+    ]
     try:
-        await endpoints.wait_available(lambda _: None)
-        keeping = asyncio.create_task(endpoints.keep(lambda _: None))
-        following = asyncio.create_task(turn.follow())
-        await wake.wait()
         for _ in range(3):
             wake.clear()
             (endpoint,) = endpoints.up
@@ -46,10 +47,10 @@ async def test_a_server_left_out_and_back_wakes() -> None:
                     await wake.wait()
                     wake.clear()
             assert turn.has_come()
-        for task in (keeping, following):
-            task.cancel()
-        await asyncio.gather(keeping, following, return_exceptions=True)
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         turn.cancel()
         await endpoints.close()
         await server.stop()
