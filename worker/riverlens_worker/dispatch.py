@@ -10,8 +10,9 @@ So the device's cost is fitted from overlapping calls, the transport is what cal
 how long an overlapping call waited at the server is what it took beyond a call alone. The lead, how long
 before the expected answer the next call leaves, is steered so that calls wait there for a moment only.
 
-Devices that others use too, or that run calls side by side, do not answer when expected: then calls leave
-at once, as many as the in-flight window allows.
+Devices that others use too do not answer when expected: then calls leave at once, as many as the in-flight
+window allows. A device that runs calls side by side cannot be told from a quicker one while one call at a
+time is sent: for those there is the setting `dispatch = "at-once"`.
 """
 
 from __future__ import annotations

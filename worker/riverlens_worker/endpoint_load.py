@@ -34,6 +34,7 @@ class EndpointLoad:
 
     Attributes:
         most_calls: calls under way at once, at most.
+        timed: calls leave just in time; else at once, as many as it bears.
         clock: what its device costs, and when it will be free.
         calls: those under way, oldest first.
         calls_limit: how many it bears now: halved at every overload, growing back by one for each round of
@@ -43,6 +44,7 @@ class EndpointLoad:
     """
 
     most_calls: int
+    timed: bool = True
     clock: DispatchClock = field(default_factory=DispatchClock)
     calls: list[Call] = field(default_factory=list)
     calls_limit: float = 0.0
@@ -81,7 +83,7 @@ class EndpointLoad:
         """When it should get its next batch; infinity while only an answer can tell."""
         if self.alone or len(self.calls) >= max(1, int(self.calls_limit)):
             return float("inf")
-        return max(self.resumes_s, self.clock.due_s(self.calls, full=full))
+        return max(self.resumes_s, self.clock.due_s(self.calls, full=full or not self.timed))
 
     def start(self, rows: int, now_s: float, *, full: bool = False) -> Call:
         """A call starts; `full`: it could not have grown any more."""

@@ -93,6 +93,9 @@ class WorkerSettings(Settings):
     """Bytes in one Predict call, at most."""
     max_in_flight_calls: int = Field(default=2, ge=1, le=64)
     """Predict calls under way at once, at each model server."""
+    dispatch: Literal["just-in-time", "at-once"] = "just-in-time"
+    """When a batch that is not full leaves while the server works: so that it arrives as the device becomes
+    free, or at once; at-once is for servers that really run several calls side by side."""
     predict_timeout_ms: int = Field(default=60_000, ge=100)
     """Deadline of one Predict call."""
     room_frames: int = Field(default=256, ge=1)

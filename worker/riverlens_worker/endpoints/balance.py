@@ -12,7 +12,7 @@ from typing import Any
 from riverlens.errors import RiverlensError
 from riverlens.signature import SignatureSpec
 from riverlens_worker.channel import Signal
-from riverlens_worker.endpoint_load import next_due_s, order
+from riverlens_worker.endpoint_load import EndpointLoad, next_due_s, order
 from riverlens_worker.endpoints.endpoint import CallFailedError, Endpoint
 from riverlens_worker.endpoints.resolve import Resolve, Resolver, system_addresses
 from riverlens_worker.endpoints.tls import Tls
@@ -252,7 +252,8 @@ class Endpoints:
 
     def _add(self, address: str, name: str) -> None:
         settings = self._settings
-        endpoint = Endpoint(address, settings.model, self._tls, calls=settings.max_in_flight_calls, name=name)
+        load = EndpointLoad(settings.max_in_flight_calls, timed=settings.dispatch == "just-in-time")
+        endpoint = Endpoint(address, settings.model, self._tls, load=load, name=name)
         self._all[address] = endpoint
         self._metrics.endpoint_up(address).set(0)
         if self._tasks is not None:

@@ -62,11 +62,17 @@ class Endpoint:
     """
 
     def __init__(
-        self, server: str, model: str, tls: Tls | None = None, *, calls: int = 2, name: str = ""
+        self,
+        server: str,
+        model: str,
+        tls: Tls | None = None,
+        *,
+        load: EndpointLoad | None = None,
+        name: str = "",
     ) -> None:
         """`name`: what the server's certificate says, where `server` is one address of that name."""
         self.server = server
-        self.load = EndpointLoad(calls)
+        self.load = load or EndpointLoad(2)
         self.up = False
         self.why = "not asked yet"
         self.ejections = 0
