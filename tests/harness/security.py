@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -191,3 +192,16 @@ def worker_rights(topics: TopicSet) -> list[Acl]:
         Acl(Resource.GROUP, topics.group, Operation.READ),
         Acl(Resource.TRANSACTIONAL_ID, f"{topics.group}-", Operation.WRITE, prefixed=True),
     ]
+
+
+def ssl_config(folder: Path, server: PemFiles, authority: Authority, *, verify: bool) -> Path:
+    """The model server's ssl_config_file; `verify`: clients must have a certificate of the authority."""
+    texts = {
+        "server_key": server.key.read_text(),
+        "server_cert": server.certificate.read_text(),
+        "custom_ca": authority.file.read_text(),
+    }
+    path = folder / f"ssl-{server.certificate.stem}-{verify}.config"
+    lines = [f"{name}: {json.dumps(text)}\n" for name, text in texts.items()]
+    path.write_text("".join(lines) + f"client_verify: {str(verify).lower()}\n")
+    return path

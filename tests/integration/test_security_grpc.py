@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from tests.conftest import TopicSet
 from tests.harness.account import settled
 from tests.harness.fixtures import StartWorker
 from tests.harness.images import jpeg
-from tests.harness.security import Authority, PemFiles
+from tests.harness.security import Authority, ssl_config
 from tests.harness.topics import Put, put
 from tests.model_servers import address, start_inside
 
@@ -35,18 +34,6 @@ class Secured:
     files: dict[str, str]
 
 
-def _ssl_config(folder: Path, server: PemFiles, authority: Authority, *, verify: bool) -> Path:
-    texts = {
-        "server_key": server.key.read_text(),
-        "server_cert": server.certificate.read_text(),
-        "custom_ca": authority.file.read_text(),
-    }
-    path = folder / f"ssl-{server.certificate.stem}-{verify}.config"
-    lines = [f"{name}: {json.dumps(text)}\n" for name, text in texts.items()]
-    path.write_text("".join(lines) + f"client_verify: {str(verify).lower()}\n")
-    return path
-
-
 @pytest.fixture(scope="module")
 def secured(colour_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """One server each: plain, with TLS, with client certificates asked for, for another name, expired."""
@@ -56,10 +43,10 @@ def secured(colour_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     elsewhere = ours.issue("elsewhere", ["models.test"])
     expired, stranger = ours.issue("expired", expired=True), other.issue("stranger")
     configs = {
-        "tls": _ssl_config(folder, own, ours, verify=False),
-        "mutual": _ssl_config(folder, own, ours, verify=True),
-        "elsewhere": _ssl_config(folder, elsewhere, ours, verify=False),
-        "expired": _ssl_config(folder, expired, ours, verify=False),
+        "tls": ssl_config(folder, own, ours, verify=False),
+        "mutual": ssl_config(folder, own, ours, verify=True),
+        "elsewhere": ssl_config(folder, elsewhere, ours, verify=False),
+        "expired": ssl_config(folder, expired, ours, verify=False),
     }
     files = {
         "ca": ours.file,

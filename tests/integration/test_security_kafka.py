@@ -8,7 +8,8 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,13 @@ from tests.harness.security import (
     Resource,
     SecuredKafka,
     config_file,
+    ssl_config,
     worker_rights,
 )
 from tests.harness.security_fixtures import names_for
 from tests.harness.topics import read_all
 from tests.harness.worker import flags, running, start_worker
+from tests.model_servers import address, start_inside
 
 LONGEST_S = 15.0
 
@@ -51,10 +54,27 @@ async def _command(*argv: str) -> tuple[int | None, str]:
     return process.returncode, printed.decode()
 
 
+@pytest.fixture
+def models(secured: SecuredKafka, colour_model: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A model server that asks for client certificates, and the settings that reach it."""
+    authority = secured.authority
+    config = ssl_config(tmp_path, authority.issue("models"), authority, verify=True)
+    mine = authority.issue("model-client")
+    flags = ("--model_name=colour", f"--model_base_path={colour_model}", f"--ssl_config_file={config}")
+    with ExitStack() as stack:
+        yield {
+            "server": address(start_inside(stack, *flags)),
+            "server_tls": "true",
+            "server_ca_file": str(authority.file),
+            "server_cert_file": str(mine.certificate),
+            "server_key_file": str(mine.key),
+        }
+
+
 async def test_the_whole_line_with_tls_logins_and_acls(
-    secured: SecuredKafka, server: str, tmp_path: Path
+    secured: SecuredKafka, models: dict[str, str], tmp_path: Path
 ) -> None:
-    """Topics, producer and worker, each as a user with no right too many; no output has a password."""
+    """Topics, producer, worker and model server over TLS, each with no right too many; no password shown."""
     topics = names_for(secured)
     await secured.allow("camera", Acl(Resource.TOPIC, topics.frames, Operation.WRITE))
     await secured.allow("worker", *worker_rights(topics))
@@ -65,7 +85,9 @@ async def test_the_whole_line_with_tls_logins_and_acls(
     named = {f"{name}_topic": getattr(topics, name) for name in ("frames", "events", "dlq")}
     code, output = await _command("topics", f"--config={files['admin']}", debug, *flags(named))
     assert code == 0, output
-    settings = {"config": files["worker"], "log_level": "debug"}
+    server = models.pop("server")
+    settings = {"config": files["worker"], "log_level": "debug", "delivery": "exactly-once"}
+    settings |= {**models, "server_tls": True}
     kafka = secured.login("worker")
     async with running(start_worker(tmp_path / "log", kafka, topics, server, **settings)) as worker:
         await worker.ready()
