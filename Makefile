@@ -38,7 +38,7 @@ contract: setup ## TensorFlow Serving's contract, held against the embedded serv
 	@RIVERLENS_CONTRACT_TARGET="$(TARGET)" $(PYTEST) -q tests/contract
 
 chaos: setup ## tests that break real things for minutes
-	@$(PYTEST) -m chaos tests/chaos
+	@$(PYTEST) -m chaos tests/chaos tests/integration
 
 bench: setup ## everything measured beside others, 45 minutes on a quiet machine; writes benchmarks/RESULTS.md
 	@$(PYTHON) -m benchmarks --page

@@ -84,6 +84,7 @@ class ImageServer:
             # A write to a closed connection may raise nothing and never wait: it would starve the test.
             while kind in {"endless", "long"} and _open(request):
                 await reply.write(_BLOCK)
+                await asyncio.sleep(0)
             while kind == "drip" and _open(request):
                 await reply.write(b"\xff")
                 await asyncio.sleep(_DRIP_S)

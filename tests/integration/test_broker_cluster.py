@@ -27,6 +27,7 @@ def three() -> Iterator[EmbeddedBroker]:
         yield running
 
 
+@pytest.mark.chaos
 async def test_three_brokers_lose_nothing_with_one_of_them(three: EmbeddedBroker) -> None:
     """After kill -9 of a node acks=all still succeeds, a SIGSTOP does no harm, and the node comes back."""
     kafka = KafkaSettings(bootstrap_servers=three.bootstrap_servers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from riverlens.kafka import KafkaSettings
 from tests import model_servers
 from tests.conftest import TopicSet
@@ -32,6 +34,7 @@ async def test_a_model_server_away_costs_nothing(
     assert found.grown_mib < 30, said
 
 
+@pytest.mark.chaos
 async def test_one_of_two_model_servers_is_killed(
     *,
     kafka: KafkaSettings,

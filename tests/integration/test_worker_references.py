@@ -15,6 +15,9 @@ from tests.harness.images import GREEN, jpeg
 from tests.harness.stuck import STUCK, beside_a_stuck_frame
 from tests.harness.topics import Put, put
 
+# The first one serves endless and broken bodies from its own event loop.
+pytestmark = pytest.mark.alone
+
 LIST = [("content-type", b"text/uri-list")]
 
 
@@ -69,7 +72,6 @@ async def test_references_are_refused_by_default(
     assert "reference_prefixes" in headers_of(letter)["dlq-detail"]
 
 
-@pytest.mark.alone
 async def test_a_frame_stuck_for_five_seconds_costs_the_other_partitions_nothing(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, tmp_path: Path
 ) -> None:
