@@ -2,7 +2,8 @@
 
 Keys of the JSON in `riverlens_info`, each the name of a field here: `kind`, `labels` (id -> name),
 `input_size` ([height, width]), `colour`, `range` ([low, high]), `mean`, `std`, `resize`, `boxes`, `scores`.
-A key is left out where nobody knows. The settings have the names in `SETTINGS`.
+A key is left out where nobody knows. Settings have the same names, but for `output_kind`, `input_range`,
+`input_mean` and `input_std`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ Boxes = Literal[
 """Unit (fractions, or pixels, of what the model was fed) and order: corners, or centre and size."""
 BOXES: tuple[Boxes, ...] = get_args(Boxes)
 SCORES = ("probabilities", "logits")
-SETTINGS = {"kind": "output_kind", "range": "input_range", "mean": "input_mean", "std": "input_std"}
-"""Settings that are not named like their fact."""
 
 _WORDS = {"kind": KINDS, "colour": COLOURS, "resize": RESIZES, "boxes": BOXES, "scores": SCORES}
 _NUMBERS = {"input_size": 2, "range": 2, "mean": 3, "std": 3}
@@ -65,11 +64,6 @@ class ModelFacts:
         """These facts, and the other's where these say nothing."""
         mine = {each.name: getattr(self, each.name) for each in fields(self)}
         return replace(other, **{name: value for name, value in mine.items() if value not in (None, {}, ())})
-
-
-def setting_of(fact: str) -> str:
-    """The setting that says a fact."""
-    return SETTINGS.get(fact, fact)
 
 
 def read_facts(text: bytes | str) -> ModelFacts:

@@ -60,10 +60,6 @@ class SignatureSpec:
         """For a person: every input with its type and shape."""
         return tensors_text(self.inputs)
 
-    def outputs_text(self) -> str:
-        """For a person: every output with its type and shape."""
-        return tensors_text(self.outputs)
-
 
 def tensors_text(tensors: Mapping[str, TensorSpec]) -> str:
     """For a person: every tensor with its type and shape, by alias."""

@@ -24,10 +24,5 @@ async def test_a_model_server_away_for_a_minute(
     flags = ("--model_name=colour", f"--model_base_path={colour_model}")
     with model_servers.model_server(tmp_path / "own.log", *flags) as own:
         worker = await workers(topic_set, server=own.address)
-        found = await server_away(kafka, topic_set, worker, own, away_s=AWAY_S)
-    said = f"away {AWAY_S:.0f} s: on again after {found.resumed_s:.1f} s, {found.grown_mib:.0f} MiB more"
-    print(f"\n{said}")  # noqa: T201  # figures
-    found.account.check()
-    assert not found.account.letters
-    assert found.resumed_s < 2, said
-    assert found.grown_mib < 30, said
+        absence = await server_away(kafka, topic_set, worker, own, away_s=AWAY_S)
+    absence.check()

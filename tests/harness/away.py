@@ -25,9 +25,20 @@ MIB = 1024 * 1024
 class Absence:
     """What came of it: seconds until work went on, growth of memory, the account of all frames."""
 
+    away_s: float
     resumed_s: float
     grown_mib: float
     account: Account
+
+    def check(self) -> None:
+        """No dead letter, nothing lost or repeated; on again within 2 s, memory flat. Prints its figures."""
+        came = f"on again after {self.resumed_s:.1f} s, {self.grown_mib:.0f} MiB more"
+        said = f"away {self.away_s:.0f} s: {came}"
+        print(f"\n{said}")  # noqa: T201  # figures
+        self.account.check()
+        assert not self.account.letters
+        assert self.resumed_s < 2, said
+        assert self.grown_mib < 30, said
 
 
 async def server_away(
@@ -52,7 +63,7 @@ async def server_away(
             grown = (worker.peak_rss_bytes() - size) / MIB
             running.end()
             account = await settled(kafka, topics, running.sent, timeout_s=60)
-    return Absence(resumed_s, grown, account)
+    return Absence(away_s, resumed_s, grown, account)
 
 
 async def _kill(worker: Worker, server: model_servers.RunningServer, away_s: float) -> None:

@@ -147,13 +147,11 @@ class EndpointLoad:
         """Expected seconds until all that is under way is answered; None while the cost is unknown."""
         if not self.calls:
             return 0.0
-        times = [self.seconds(call.rows) for call in self.calls]
-        total = sum(seconds for seconds in times if seconds is not None)
-        if None in times:
+        free_s = self.clock.free_s(self.calls)
+        if free_s is None:
             return None
-        begun_s = max(self.calls[0].started_s, self.passed_s)
-        # An overdue call is not over: it may take as long again as one more row.
-        return max(total - (now_s - begun_s), total - (times[0] or 0.0))
+        # However overdue the oldest call is, those behind it have all their time before them.
+        return max(free_s - now_s, sum(self.seconds(call.rows) or 0.0 for call in self.calls[1:]))
 
     def known(self, now_s: float) -> bool:
         """Whether the cost was proved lately."""

@@ -135,11 +135,7 @@ class References:
         """Start what may start, give up what moved on, until the input has ended and nothing is left."""
         turns = self._turns
         while not (self._ended and not len(turns)):
-            await self._ports.changed.until(
-                lambda: (
-                    turns.any_lost() or turns.any_ready() or (self._ended and (self._over or not len(turns)))
-                )
-            )
+            await self._ports.changed.until(self._is_there_work)
             await self._give_up(turns.everything() if self._over else turns.lost())
             while (wanted := turns.next()) is not None:
                 self._tasks[wanted] = group.create_task(self._fetch(wanted))

@@ -62,12 +62,13 @@ class Committer:
             if not fresh:
                 return
             await self._send(fresh)
-            for lease, offset in fresh.items():
-                lease.committed = offset
 
     async def _send(self, offsets: Mapping[PartitionLease, int]) -> None:
+        """Commit, and note with each lease what it has committed."""
         topic_partition = self._state.topic_partition
         await self._state.consumer.commit({topic_partition(lease): at for lease, at in offsets.items()})
+        for lease, offset in offsets.items():
+            lease.committed = offset
 
     async def commit_within(self, deadline: Deadline, occasion: str) -> None:
         """The last commit before a revoke or a stop; a failure is logged, frames are then read again."""
@@ -119,8 +120,6 @@ class Committer:
         }
         if offsets:
             await self._send(offsets)
-            for lease, offset in offsets.items():
-                lease.committed = offset
 
     @staticmethod
     def _standing(lease: PartitionLease) -> int | None:
