@@ -70,6 +70,8 @@ def silence(client: AIOKafkaProducer) -> None:
     callback, this is in time. What is queued fails with ProducerClosed at once: who waits for room in a full
     batch would else wait for as long as a request may take.
     """
+    # A request that aiokafka has made up, but not begun, is a task that nobody outside can cancel.
+    client.client.send = _begin_nothing
     sending = _sender_task(client)
     if sending is not None:
         sending.cancel()
@@ -145,6 +147,10 @@ async def _cut_off(client: AIOKafkaProducer) -> None:
     if metadata is not None and not metadata.done():
         metadata.set_result(False)
     await asyncio.wait([sending], timeout=_CLOSE_S)
+
+
+async def _begin_nothing(*_request: Any, **_options: Any) -> None:
+    raise ProducerClosed
 
 
 def _settle_the_rest(client: AIOKafkaProducer) -> None:
