@@ -1,7 +1,7 @@
 """riverlens: camera frames in on Kafka, detection events out.
 
-Public names: `Frame`, `Event`, `read_event`, `FrameProducer`. They load on first use, so that a role
-imports only what it needs.
+Public names: `Frame`, `Event`, `Drop`, `read_event`, `FrameProducer`. They load on first use, so that a
+role imports only what it needs.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from riverlens._version import __version__
 
 if TYPE_CHECKING:
+    from riverlens.drop import Drop
     from riverlens.event import Event, read_event
     from riverlens.frame import Frame
     from riverlens.frame_producer import FrameProducer
 
-__all__ = ["Event", "Frame", "FrameProducer", "__version__", "read_event"]
+__all__ = ["Drop", "Event", "Frame", "FrameProducer", "__version__", "read_event"]
 
 _HOMES = {
+    "Drop": "riverlens.drop",
     "Event": "riverlens.event",
     "Frame": "riverlens.frame",
     "FrameProducer": "riverlens.frame_producer",

@@ -1,7 +1,8 @@
 """The event: what the model saw in one frame, on the topic `detections`.
 
 JSON after `schemas/event.schema.json`, CloudEvents 1.0 binary mode: the headers carry the envelope, the
-value only the data. Keyed by the camera id. `read_event` reads one back.
+value only the data. Keyed by the camera id. `read_event` reads one back, and a drop, which may stand in
+its place.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
+from riverlens.cloud_event import envelope, id_of
 from riverlens.dead_letter import Origin
+from riverlens.drop import DROP_SCHEMA, Drop, drop_from_body
 from riverlens.times import from_rfc3339, to_rfc3339
 
 SCHEMA = "riverlens.detections/1"
 EVENT_TYPE = "riverlens.detections.v1"
 _BOX_DIGITS = 4
 _SCORE_DIGITS = 4
-_PATH_CHARS = "/:@!$&'()*+,;="
-"""What a URI's path may hold unescaped besides letters, digits and -._~ (RFC 3986)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Event:
     @property
     def event_id(self) -> str:
         """`<topic>/<partition>/<offset>` of the frame: equal for repeats, so a consumer can discard them."""
-        return f"{self.origin.topic}/{self.origin.partition}/{self.origin.offset}"
+        return id_of(self.origin)
 
     def to_json(self) -> bytes:
         """The record's value."""
@@ -127,19 +127,14 @@ class Event:
 
     def headers(self) -> list[tuple[str, bytes]]:
         """CloudEvents 1.0 attributes as Kafka headers, and the frame's trace context."""
-        pairs = [
-            ("ce_specversion", "1.0"),
-            ("ce_id", self.event_id),
-            ("ce_type", EVENT_TYPE),
-            ("ce_source", "/cameras/" + quote(self.camera_id, safe=_PATH_CHARS, errors="replace")),
-            ("ce_time", to_rfc3339(self.captured_at_ms)),
-            ("content-type", "application/json"),
-        ]
-        if self.frame_id is not None:
-            pairs.append(("ce_subject", self.frame_id))
-        if self.traceparent is not None:
-            pairs.append(("traceparent", self.traceparent))
-        return [(name, value.encode("utf-8", "replace")) for name, value in pairs]
+        return envelope(
+            EVENT_TYPE,
+            self.event_id,
+            self.camera_id,
+            self.captured_at_ms,
+            frame_id=self.frame_id,
+            traceparent=self.traceparent,
+        )
 
 
 def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]:
@@ -163,27 +158,31 @@ def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]
     }
 
 
-def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Event:
+def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Event | Drop:
     """Read an event's value (and its headers, for the trace context).
 
+    A `Drop` comes only where the worker's `publish_drops` is set.
+
     Raises:
-        ValueError: not JSON, not a riverlens event, or of a schema this version cannot read. Unknown
+        ValueError: not JSON, not a riverlens event or drop, or of a schema this version cannot read. Unknown
             fields are ignored, because `/1` may gain optional ones.
     """
     try:
         body = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not an event: {error}") from None
-    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        found = body.get("schema") if isinstance(body, dict) else type(body).__name__
-        raise ValueError(f"not an event of {SCHEMA}: schema is {found!r}")
+    schema = body.get("schema") if isinstance(body, dict) else type(body).__name__
+    if schema not in (SCHEMA, DROP_SCHEMA):
+        raise ValueError(f"not an event of {SCHEMA}: schema is {schema!r}")
+    context = dict(headers).get("traceparent")
+    traceparent = context.decode("utf-8", "replace") if context else None
     try:
-        return _from_body(body, dict(headers))
+        return (_event_from_body if schema == SCHEMA else drop_from_body)(body, traceparent)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not an event of {SCHEMA}: {error!r}") from None
+        raise ValueError(f"not an event of {schema}: {error!r}") from None
 
 
-def _from_body(body: dict[str, Any], headers: dict[str, bytes]) -> Event:
+def _event_from_body(body: dict[str, Any], traceparent: str | None) -> Event:
     captured_at_ms = from_rfc3339(body["captured_at"])
     if captured_at_ms is None:
         raise ValueError(f"not an event of {SCHEMA}: captured_at {body['captured_at']!r}")
@@ -191,7 +190,6 @@ def _from_body(body: dict[str, Any], headers: dict[str, bytes]) -> Event:
     detections, classes = body.get("detections"), body.get("classes")
     if detections is None and classes is None and "outputs" not in body:
         raise ValueError(f"not an event of {SCHEMA}: neither detections nor classes nor outputs")
-    traceparent = headers.get("traceparent")
     return Event(
         origin=Origin(source["topic"], source["partition"], source["offset"]),
         camera_id=body["camera_id"],
@@ -208,7 +206,7 @@ def _from_body(body: dict[str, Any], headers: dict[str, bytes]) -> Event:
         if classes is None
         else [Classification(c["label"], c["class_id"], c["score"]) for c in classes],
         outputs=body.get("outputs"),
-        traceparent=traceparent.decode("utf-8", "replace") if traceparent else None,
+        traceparent=traceparent,
     )
 
 

@@ -119,7 +119,9 @@ class Observer:
         now_s = time.monotonic()
         records = [record for batch in polled.values() for record in batch]
         for record in records:
-            self.seen.add(read_event(record.value, record.headers), record.timestamp, now_s)
+            event = read_event(record.value, record.headers)
+            if isinstance(event, Event):
+                self.seen.add(event, record.timestamp, now_s)
         return len(records)
 
     async def read_to_end(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from riverlens import read_event, schemas
+from riverlens import Event, read_event, schemas
 from tests.debian_tools import run_tool
 from tests.line import Line
 
@@ -50,6 +50,7 @@ def test_a_jpeg_put_by_kcat_with_a_key_gives_an_event(line: Line, tmp_path: Path
     key, partition, value = output.split("\n", 2)
     Draft202012Validator(schemas.load("event")).validate(json.loads(value))
     event = read_event(value.encode())
+    assert isinstance(event, Event)
     assert key == event.camera_id == "lobby"
     assert event.image_size == (320, 240)
     assert event.origin.partition == int(partition)

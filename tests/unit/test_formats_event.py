@@ -87,6 +87,7 @@ def test_an_event_keeps_its_schema_and_reads_back(event: Event) -> None:
     body = orjson.loads(value)
     _validator("event").validate(body)
     back = read_event(value, headers)
+    assert isinstance(back, Event)
     assert replace(back, detections=None, classes=None) == replace(event, detections=None, classes=None)
     assert [event.detections is None, event.classes is None] == [
         back.detections is None,
@@ -179,6 +180,7 @@ def test_a_broken_event_is_a_value_error(*, name: str, junk: object, drop: bool)
         event = read_event(orjson.dumps(body))
     except ValueError:
         return
+    assert isinstance(event, Event)
     assert sum(part is not None for part in (event.detections, event.classes, event.outputs)) >= 1
 
 
