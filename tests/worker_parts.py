@@ -13,9 +13,9 @@ from PIL import Image
 
 from riverlens.frame import Frame
 from riverlens.signature import InputKind, PixelRule
-from riverlens_worker.decoding import Target
 from riverlens_worker.messages import DecodedFrame, LeasedFrame
 from riverlens_worker.offsets import PartitionLease
+from riverlens_worker.target import Target
 
 
 def examples(count: int = 100) -> settings:
@@ -52,6 +52,22 @@ def leased(
     lease.next_ordinal += 1
     frame = Frame("lobby", image, 1_790_000_000_000, content_type=content_type)
     return LeasedFrame(lease, offset, ordinal, frame, b"lobby", (), False, len(image), 0.0, 1.0)
+
+
+def live(
+    camera: str,
+    *,
+    captured_s: float = 0.0,
+    arrived_s: float = 0.0,
+    ordinal: int = 0,
+    lease: PartitionLease | None = None,
+    redriven: int = 0,
+) -> LeasedFrame:
+    """A frame of a camera by its times, on one clock; its offset is its ordinal."""
+    frame = Frame(camera, b"image", round(captured_s * 1000), redriven=redriven)
+    broker_ms = max(0.0, arrived_s - captured_s) * 1000
+    lease = lease or PartitionLease("frames", 0)
+    return LeasedFrame(lease, ordinal, ordinal, frame, camera.encode(), (), False, 5, arrived_s, broker_ms)
 
 
 def decoded(

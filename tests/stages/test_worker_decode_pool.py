@@ -14,10 +14,11 @@ from riverlens.dead_letter import Reason
 from riverlens_worker.admission import Admitted
 from riverlens_worker.channel import Channel, EndOfStream
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
-from riverlens_worker.decoding import Row, Target, to_row
+from riverlens_worker.decoding import to_row
 from riverlens_worker.messages import DecodedFrame, Outcome, Prediction, Rejected, dead_letter
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import LeaseState, PartitionLease
+from riverlens_worker.target import Row, Target
 from tests.worker_parts import ENCODED, FIXED, encode, leased, scene
 
 JPEG = encode(scene(), "JPEG")

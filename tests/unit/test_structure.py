@@ -35,6 +35,7 @@ PURE = frozenset(
         "dispatch",
         "endpoint_load",
         "errors",
+        "freshness",
         "geometry",
         "grouping",
         "image_header",

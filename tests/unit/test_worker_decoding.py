@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 
 from riverlens.dead_letter import Reason
 from riverlens.signature import InputKind, Layout, OutputKind, PixelRule
-from riverlens_worker.decoding import Row, Target, UndecodableError, is_quick, to_row
+from riverlens_worker.decoding import UndecodableError, quick_row, to_row
+from riverlens_worker.target import Row, Target
 from tests.worker_parts import ENCODED, FIXED, FREE, TARGETS, encode, scene, target
 
 WIDE = scene(96, 64)
@@ -178,8 +179,8 @@ def test_plain_images_go_as_they_are_others_are_encoded_again_and_say_why(image:
     assert row.reencoded == why
     assert (row.row == image) == (not why)
     assert row.shape == ()
-    assert is_quick(image, None, ENCODED) == (not why)
-    assert not is_quick(image, None, FREE)
+    assert quick_row(image, None, ENCODED) == (None if why else row)
+    assert quick_row(image, None, FREE) is None
     seen = _seen(image)
     assert to_row(image, None, replace(ENCODED, by_size=True)).shape == seen.shape[1::-1]
 
@@ -191,7 +192,7 @@ def test_raw_pixels_are_taken_by_their_content_type(wanted: Target) -> None:
         content_type = f"application/X-raw-RGB; {text}"
         row = to_row(WIDE.tobytes(), content_type, wanted)
         assert row.size == (96, 64)
-        assert not is_quick(WIDE.tobytes(), content_type, wanted)
+        assert quick_row(WIDE.tobytes(), content_type, wanted) is None
     if wanted is FREE:
         assert np.array_equal(_pixels(row), WIDE)
 

@@ -20,7 +20,8 @@ from PIL import Image
 
 from riverlens.dead_letter import Reason
 from riverlens.signature import InputKind, PixelRule
-from riverlens_worker.decoding import Row, Target, UndecodableError, to_row
+from riverlens_worker.decoding import UndecodableError, to_row
+from riverlens_worker.target import Row, Target
 from tests import image_bombs
 from tests.mutations import mutated, seeds
 from tests.worker_parts import ENCODED, FREE, TARGETS, encode, examples, scene, target

@@ -12,16 +12,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from riverlens.signature import InputKind
 from riverlens_worker.admission import Admitted
 from riverlens_worker.channel import Channel, EndOfStream
-from riverlens_worker.decoding import Target, UndecodableError, is_quick, to_row
+from riverlens_worker.decoding import UndecodableError, quick_row, to_row
 from riverlens_worker.messages import DecodedFrame, LeasedFrame, Prediction, Rejected, dead_letter, fenced
 from riverlens_worker.metrics import Metrics
+from riverlens_worker.target import Row, Target
 
 _CHUNK_BYTES = 8 * 1024 * 1024
 """A trip to a thread ends when it has decoded this much: large images go on one by one."""
 _CHUNK_FRAMES = 4
 """Frames decoded in one trip to a thread: the trip costs as much as a small decode."""
+_LOOK_FRAMES = 32
+"""Encoded frames looked at in one go; most need no more than that."""
 
 Decoded = DecodedFrame | Rejected
 
@@ -56,39 +60,49 @@ class DecodePool:
 
     async def _work(self, threads: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
+        most = _LOOK_FRAMES if self._target.kind is InputKind.ENCODED else _CHUNK_FRAMES
         while True:
             try:
-                taken = await self._ports.take(_CHUNK_FRAMES)
+                taken = await self._ports.take(most)
             except EndOfStream:
                 return
             self.held += len(taken)
-            if all(self._stays(item) for item in taken):
-                await self._pass_on([self._decode(item) for item in taken])
-                continue
-            while taken:
-                done = await loop.run_in_executor(threads, self._decode_some, taken)
-                taken = taken[len(done) :]
-                await self._pass_on(done)
+            done, slow = self._look(taken)
+            await self._pass_on(done)
+            while slow:
+                decoded = await loop.run_in_executor(threads, self._decode_some, slow[:_CHUNK_FRAMES])
+                del slow[: len(decoded)]
+                await self._pass_on(decoded)
 
-    def _stays(self, item: Admitted) -> bool:
-        return isinstance(item, Rejected) or is_quick(item.image, item.content_type, self._target)
+    def _look(self, items: Sequence[Admitted]) -> tuple[list[Decoded], list[LeasedFrame]]:
+        """What needs no decoding, done; and the frames that take a thread."""
+        done: list[Decoded] = []
+        slow: list[LeasedFrame] = []
+        for item in items:
+            if isinstance(item, Rejected):
+                done.append(item)
+            elif not item.lease.open:
+                done.append(fenced(item))
+            else:
+                started_s = time.monotonic()
+                row = quick_row(item.image, item.content_type, self._target)
+                if row is None:
+                    slow.append(item)
+                else:
+                    done.append(_decoded(item, row, started_s))
+        return done, slow
 
-    def _decode_some(self, items: Sequence[Admitted]) -> list[Decoded]:
+    def _decode_some(self, items: Sequence[LeasedFrame]) -> list[Decoded]:
         """The first items decoded, at least one."""
         done: list[Decoded] = []
         nbytes = 0
         for item in items:
             if nbytes >= _CHUNK_BYTES:
                 break
-            decoded = self._decode(item)
+            decoded = decode_frame(item, self._target) if item.lease.open else fenced(item)
             nbytes += decoded.nbytes if isinstance(decoded, DecodedFrame) else 0
             done.append(decoded)
         return done
-
-    def _decode(self, item: Admitted) -> Decoded:
-        if isinstance(item, Rejected):
-            return item
-        return decode_frame(item, self._target) if item.lease.open else fenced(item)
 
     async def _pass_on(self, done: list[Decoded]) -> None:
         rows = [item for item in done if isinstance(item, DecodedFrame)]
@@ -111,6 +125,10 @@ def decode_frame(item: LeasedFrame, target: Target) -> Decoded:
         row = to_row(item.image, item.content_type, target)
     except UndecodableError as error:
         return dead_letter(item, error.reason, str(error))
+    return _decoded(item, row, started_s)
+
+
+def _decoded(item: LeasedFrame, row: Row, started_s: float) -> DecodedFrame:
     ready_s = time.monotonic()
     return DecodedFrame(
         source=item,

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Hashable
-from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from riverlens.dead_letter import Reason
-from riverlens.signature import InputKind, Layout, PixelRule
-from riverlens_worker.geometry import Place, letterboxed, stretched
+from riverlens.signature import InputKind
 from riverlens_worker.image_header import ImageHeader, read_header
 from riverlens_worker.pixels import TURNED, Pixels, boxed, to_numbers, upright
+from riverlens_worker.target import Row, Target
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow loads a pixel
 # What is odd about somebody's image is no news on the worker's standard error.
@@ -47,71 +44,6 @@ class UndecodableError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the model takes, and the limits.
-
-    Attributes:
-        kind, dtype: encoded bytes, or pixels of this dtype.
-        height, width: the fixed input size, or None for any.
-        input_size: longest side to scale down to where any size goes, or None.
-        max_frame_bytes, max_pixels: larger frames are refused.
-        by_size: encoded strings of different image sizes cannot share a call.
-        rule: how pixels become the row's numbers.
-    """
-
-    kind: InputKind
-    dtype: str
-    height: int | None
-    width: int | None
-    input_size: int | None
-    max_frame_bytes: int
-    max_pixels: int
-    by_size: bool = False
-    rule: PixelRule = field(default_factory=PixelRule)
-
-    @classmethod
-    def of(cls, layout: Layout, *, input_size: int | None, max_frame_bytes: int, max_pixels: int) -> Target:
-        """The target of a signature's layout."""
-        return cls(
-            layout.kind,
-            layout.dtype,
-            layout.height,
-            layout.width,
-            input_size,
-            max_frame_bytes,
-            max_pixels,
-            rule=layout.rule,
-        )
-
-    def place(self, size: tuple[int, int], *, as_it_is: bool = False) -> Place:
-        """Where an image of `size` (width, height) lies in its row; `as_it_is`: its own bytes are the row."""
-        if as_it_is:
-            return stretched(size, None, None, None)
-        if self.rule.letterbox and self.height is not None and self.width is not None:
-            return letterboxed(size, self.height, self.width)
-        return stretched(size, self.height, self.width, self.input_size)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the model's input.
-
-    Attributes:
-        row: bytes, or [H, W, 3] of the target's dtype; [3, H, W] where its rule says planar.
-        shape: rows of one call have equal shapes.
-        nbytes: size of `row`.
-        size: (width, height) as a person sees the image.
-        reencoded: why the bytes are not the frame's own ("" where they are).
-    """
-
-    row: bytes | NDArray[np.generic]
-    shape: Hashable
-    nbytes: int
-    size: tuple[int, int]
-    reencoded: str = ""
 
 
 def to_row(image: bytes, content_type: str | None, target: Target) -> Row:
@@ -149,21 +81,39 @@ def _to_row(image: bytes, content_type: str | None, target: Target) -> Row:
         raise UndecodableError(Reason.UNDECODABLE, f"a {header.format} that is not read: {header.costly}")
     _check_pixels(header.width, header.height, target.max_pixels)
     _check_scans(header.scans, header.width, header.height)
-    if target.kind is InputKind.ENCODED and header.plain and header.orientation == 1:
-        assert header.width is not None  # noqa: S101  # plain headers tell the size
-        assert header.height is not None  # noqa: S101  # likewise
-        size = (header.width, header.height)
-        return Row(image, size if target.by_size else (), len(image), size)
+    if target.kind is InputKind.ENCODED and _goes_as_it_is(header):
+        return _as_it_is(image, header, target)
     pixels, size = _decode(image, header, target)
     return _finish(pixels, size, target, _why_reencoded(header))
 
 
-def is_quick(image: bytes, content_type: str | None, target: Target) -> bool:
-    """Whether `to_row` only reads the header, so that it need not leave the event loop."""
-    if target.kind is not InputKind.ENCODED or _raw_pixels(image, content_type) is not None:
-        return False
+def quick_row(image: bytes, content_type: str | None, target: Target) -> Row | None:
+    """The row of an encoded image that goes to the model as it is: a look at its header, no more.
+
+    None where `to_row` has work to do, or a refusal to tell.
+    """
+    if target.kind is not InputKind.ENCODED or not 0 < len(image) <= target.max_frame_bytes:
+        return None
     header = read_header(image)
-    return header is None or (header.plain and header.orientation == 1)
+    if header is None or not _goes_as_it_is(header) or _raw_pixels(image, content_type) is not None:
+        return None
+    try:
+        _check_pixels(header.width, header.height, target.max_pixels)
+        _check_scans(header.scans, header.width, header.height)
+    except UndecodableError:
+        return None
+    return _as_it_is(image, header, target)
+
+
+def _goes_as_it_is(header: ImageHeader) -> bool:
+    return header.plain and header.orientation == 1 and not header.costly
+
+
+def _as_it_is(image: bytes, header: ImageHeader, target: Target) -> Row:
+    assert header.width is not None  # noqa: S101  # plain headers tell the size
+    assert header.height is not None  # noqa: S101  # likewise
+    size = (header.width, header.height)
+    return Row(image, size if target.by_size else (), len(image), size)
 
 
 def _raw_pixels(image: bytes, content_type: str | None) -> Pixels | None:

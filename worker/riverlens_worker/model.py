@@ -27,7 +27,7 @@ from riverlens.signature import (
     SignatureSpec,
     choose,
 )
-from riverlens_worker.decoding import Row, Target, to_row
+from riverlens_worker.decoding import to_row
 from riverlens_worker.detections import (
     Arrays,
     MisshapenReplyError,
@@ -41,6 +41,7 @@ from riverlens_worker.errors import ModelError, decide
 from riverlens_worker.geometry import Place
 from riverlens_worker.messages import Answer, DecodedFrame
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.target import Row, Target
 from riverlens_worker.tensors import Rows, info_request, predict_request, read_info, read_reply
 
 logger = logging.getLogger(__name__)
