@@ -54,22 +54,6 @@ def leased(
     return LeasedFrame(lease, offset, ordinal, frame, b"lobby", (), False, len(image), 0.0, 1.0)
 
 
-def live(
-    camera: str,
-    *,
-    captured_s: float = 0.0,
-    arrived_s: float = 0.0,
-    ordinal: int = 0,
-    lease: PartitionLease | None = None,
-    redriven: int = 0,
-) -> LeasedFrame:
-    """A frame of a camera by its times, on one clock; its offset is its ordinal."""
-    frame = Frame(camera, b"image", round(captured_s * 1000), redriven=redriven)
-    broker_ms = max(0.0, arrived_s - captured_s) * 1000
-    lease = lease or PartitionLease("frames", 0)
-    return LeasedFrame(lease, ordinal, ordinal, frame, camera.encode(), (), False, 5, arrived_s, broker_ms)
-
-
 def decoded(
     offset: int, *, shape: Any = (), nbytes: int = 10, ready_s: float = 0.0, row: bytes = b"row"
 ) -> DecodedFrame:

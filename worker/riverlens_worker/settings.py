@@ -15,6 +15,7 @@ from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
 from riverlens.topic_spec import TopicName
+from riverlens_worker.freshness import Freshness, parse_rules
 from riverlens_worker.reference_uri import AllowList
 from riverlens_worker.servers import parse_servers
 
@@ -110,6 +111,15 @@ class WorkerSettings(Settings):
     max_pixels: int = Field(default=64_000_000, ge=10_000)
     """Images of more pixels are dead-lettered before anything is allocated for them."""
 
+    freshness: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Which frames of which cameras count, as PATTERN=POLICY, several with commas between; the first pattern
+    that matches the camera id wins: lobby-*=latest_only,gate-?=max_age:500ms. every_frame: all of them.
+    max_age:LIMIT: those no older. latest_only: the newest, and none older than 1 s, or latest_only:LIMIT.
+    Unset, and where none matches: every_frame."""
+    publish_drops: bool = False
+    """Publish what the freshness policies drop as well, as riverlens.dropped.v1 in the frame's place among
+    the events."""
+
     reference_prefixes: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
     """Where frames that are references (text/uri-list) may be fetched from, by whole path segments:
     file:///mnt/cams, https://images.example/live; several with commas between. Unset: from nowhere."""
@@ -157,6 +167,11 @@ class WorkerSettings(Settings):
     """Logs as text or as JSON lines."""
 
     @property
+    def policies(self) -> Freshness:
+        """What `freshness` says, as a new object."""
+        return Freshness(parse_rules(self.freshness))
+
+    @property
     def exactly_once(self) -> bool:
         """Whether events, dead letters and offsets go into transactions."""
         return self.delivery == "exactly-once"
@@ -177,6 +192,12 @@ class WorkerSettings(Settings):
             scores=self.scores,
             nms_iou=self.nms_iou,
         )
+
+    @field_validator("freshness")
+    @classmethod
+    def _are_rules(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        parse_rules(texts)
+        return texts
 
     @field_validator("reference_prefixes")
     @classmethod
