@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote
 
 from riverlens.dead_letter import Origin
@@ -30,7 +31,7 @@ def envelope(
         ("ce_specversion", "1.0"),
         ("ce_id", ce_id),
         ("ce_type", ce_type),
-        ("ce_source", "/cameras/" + quote(camera_id, safe=_PATH_CHARS, errors="replace")),
+        ("ce_source", _uri_of(camera_id)),
         ("ce_time", to_rfc3339(captured_at_ms)),
         ("content-type", "application/json"),
     ]
@@ -39,3 +40,8 @@ def envelope(
     if traceparent is not None:
         pairs.append(("traceparent", traceparent))
     return [(name, value.encode("utf-8", "replace")) for name, value in pairs]
+
+
+@lru_cache(maxsize=1024)
+def _uri_of(camera_id: str) -> str:
+    return "/cameras/" + quote(camera_id, safe=_PATH_CHARS, errors="replace")

@@ -97,17 +97,19 @@ async def test_frames_of_a_lease_that_moved_on_are_fenced_unread(state: LeaseSta
 
 async def test_only_a_look_at_the_header_stays_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encoded images that go as they are never leave the event loop; whatever costs time does."""
-    where: dict[int, bool] = {}
+    threads: set[bool] = set()
 
     def noted(image: bytes, content_type: str | None, target: Target) -> Row:
-        where[len(image)] = threading.current_thread() is threading.main_thread()
+        threads.add(threading.current_thread() is threading.main_thread())
         return to_row(image, content_type, target)
 
     monkeypatch.setattr("riverlens_worker.decode_pool.to_row", noted)
     for image, content_type, stays in ((JPEG, None, True), (TIFF, None, False), (RAW[1], RAW[0], False)):
         frame = leased(PartitionLease("frames", 0), 0, image, content_type)
-        await Line([frame], ENCODED).run(1)
-        assert where.pop(len(image)) is stays
+        rows, _ = await Line([frame], ENCODED).run(1)
+        assert len(rows) == 1
+        assert threads == (set() if stays else {False})
+        threads.clear()
 
 
 async def test_images_encoded_again_are_counted_by_reason() -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from riverlens.dead_letter import Reason
+from riverlens_worker.histograms import HistogramFamily
 from riverlens_worker.messages import BatchReason, Outcome
 
 MAX_CAMERAS = 200
@@ -91,20 +92,12 @@ class Metrics:
         self._camera_frames = Counter(
             "riverlens_camera_frames", "Events published, by camera", ["camera"], registry=registry
         )
-        self.frame_latency = Histogram(
-            "riverlens_frame_latency_seconds",
-            "Capture to acknowledged event",
-            buckets=_LATENCY_S,
-            registry=registry,
-        )
-        stages = Histogram(
-            "riverlens_stage_seconds",
-            "Time of a frame in each stage: broker, queue, decode, predict, publish",
-            ["stage"],
-            buckets=_STAGE_S,
-            registry=registry,
-        )
-        self.stage = {stage: stages.labels(stage.name.lower()) for stage in Stage}
+        text = "Capture to acknowledged event"
+        latency = HistogramFamily("riverlens_frame_latency_seconds", text, None, _LATENCY_S, registry)
+        self.frame_latency = latency.child()
+        text = "Time of a frame in each stage: broker, queue, decode, predict, publish"
+        stages = HistogramFamily("riverlens_stage_seconds", text, "stage", _STAGE_S, registry)
+        self.stage = {stage: stages.child(stage.name.lower()) for stage in Stage}
         self._cameras: dict[str, Counter] = {}
         self.reference_seconds = Histogram(
             "riverlens_reference_seconds",

@@ -10,7 +10,7 @@ from riverlens_worker.detections import MisshapenReplyError, read_answers
 from riverlens_worker.endpoint_load import Call
 from riverlens_worker.endpoints import CallFailedError, Endpoint
 from riverlens_worker.errors import Action, Verdict, decide
-from riverlens_worker.messages import Answer, Prediction, Rejected
+from riverlens_worker.messages import Answer, DecodedFrame, Prediction, Rejected
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.model import ServedModel, test_rows
 from riverlens_worker.pieces import Piece
@@ -79,9 +79,12 @@ class Caller:
         metrics.predict.observe(seconds)
         metrics.model_version.set(version)
         metrics.endpoint_frames(endpoint.server).inc(rows)
-        stage = metrics.stage[Stage.PREDICT]
-        for _ in range(rows):
-            stage.observe(seconds)
+        metrics.stage[Stage.PREDICT].observe(seconds, rows)
+
+
+def _without_pixels(frame: DecodedFrame) -> DecodedFrame:
+    """Answers that wait for a slow frame before them must not keep their pixels; its own bytes it keeps."""
+    return frame if frame.row is frame.source.image else replace(frame, row=b"")
 
 
 def _predictions(
@@ -89,8 +92,7 @@ def _predictions(
 ) -> list[Prediction | Rejected]:
     return [
         Prediction(
-            # Answers that wait for a slow frame before them must not keep their pixels.
-            source=replace(frame, row=b""),
+            source=_without_pixels(frame),
             answer=answer,
             version=version,
             predict_ms=(answered_s - started_s) * 1000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_headers
 from riverlens.event import Event, Model
@@ -93,7 +94,7 @@ def event_record(prediction: Prediction, topics: Topics, now_ms: int) -> Outgoin
         sequence=frame.sequence,
         captured_at_ms=frame.captured_at_ms,
         image_size=decoded.size,
-        model=Model(topics.model, prediction.version, topics.signature),
+        model=_model(topics.model, prediction.version, topics.signature),
         timing_ms={
             "broker": round(source.broker_ms, 1),
             "queue": round(prediction.queue_ms, 1),
@@ -119,6 +120,11 @@ def event_record(prediction: Prediction, topics: Topics, now_ms: int) -> Outgoin
         made_at_ms=now_ms,
         answered_s=prediction.answered_s,
     )
+
+
+@lru_cache(maxsize=16)
+def _model(name: str, version: int, signature: str) -> Model:
+    return Model(name, version, signature)
 
 
 def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgoing:

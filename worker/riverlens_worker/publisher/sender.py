@@ -49,6 +49,7 @@ class Sender:
         self._changed = Signal()
         self._order = asyncio.Lock()
         self._backoff = Backoff()
+        self._seen: set[tuple[str, int]] = set()
 
     async def start(self) -> None:
         """Connect; raises aiokafka's own errors."""
@@ -59,6 +60,7 @@ class Sender:
             await producer.stop()
             raise
         self._producer = producer
+        self._seen.clear()
         self._generation += 1
         self._failure = None
 
@@ -137,8 +139,14 @@ class Sender:
 
     async def _partition(self, outgoing: Outgoing) -> int | None:
         """The frame's own partition number where the topic has it, else the key decides."""
-        there = await self._producer.partitions_for(outgoing.topic)
-        return outgoing.partition if there and outgoing.partition in there else None
+        place = outgoing.topic, outgoing.partition
+        if place not in self._seen:
+            there = await self._producer.partitions_for(outgoing.topic)
+            if not there or outgoing.partition not in there:
+                return None
+            # Topics lose partitions only where they are made anew: this producer fails then.
+            self._seen.add(place)
+        return outgoing.partition
 
     def _delivered(self, number: int, generation: int, done: asyncio.Future[Any]) -> None:
         if done.cancelled():
