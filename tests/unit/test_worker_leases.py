@@ -120,7 +120,7 @@ def test_admission_loses_nothing_and_keeps_each_partitions_order(steps: list[tup
     out: dict[int, list[int]] = {n: [] for n in range(5)}
 
     def take(limit: int) -> int:
-        taken = admission.take(limit)
+        taken = admission.take(limit, 0.0)[0]
         assert len(taken) <= limit
         for item in taken:
             assert isinstance(item, LeasedFrame)
@@ -153,11 +153,11 @@ def test_no_partition_waits_for_more_than_a_quantum_of_each_other(
         admission.add(lease, [leased(lease, k) for k in range(backlog)])
     newcomer = PartitionLease("frames", 99)
     for _ in range(late):
-        admission.take(limit)
+        admission.take(limit, 0.0)[0]
     admission.add(newcomer, [leased(newcomer, 0)])
     before: Counter[int] = Counter()
     while True:
-        turn = [item for item in admission.take(limit) if isinstance(item, LeasedFrame)]
+        turn = [item for item in admission.take(limit, 0.0)[0] if isinstance(item, LeasedFrame)]
         partitions = [item.lease.partition for item in turn]
         if 99 in partitions:
             before.update(partitions[: partitions.index(99)])
@@ -175,9 +175,9 @@ def test_purging_a_lease_returns_what_waits_and_leaves_the_others() -> None:
     admission.add(mine, [*frames, rejected])
     admission.add(other, [leased(other, 0)])
     admission.add(mine, [])
-    assert admission.take(1) == frames[:1]
+    assert admission.take(1, 0.0)[0] == frames[:1]
     assert admission.purge(mine) == [*frames[1:], rejected]
     assert admission.purge(mine) == []
     assert len(admission) == 1
-    assert [item.lease for item in admission.take(5) if isinstance(item, LeasedFrame)] == [other]
-    assert admission.take(5) == []
+    assert [item.lease for item in admission.take(5, 0.0)[0] if isinstance(item, LeasedFrame)] == [other]
+    assert admission.take(5, 0.0)[0] == []

@@ -2,17 +2,33 @@
 
 Deficit round robin over partitions, offset order inside one: a partition's backlog cannot keep another
 one waiting. Inside a partition the log is first-in-first-out and nothing can change that.
+
+A `latest_only` camera has one place in its partition's queue, and its newest frame stands there: newer
+frames inherit the place. Queued at the end instead, each would be overtaken by the next one before its
+turn, and a busy device would never see that camera.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
-from riverlens_worker.messages import LeasedFrame, Rejected
+from riverlens.drop import DropReason
+from riverlens_worker.freshness import Freshness, newer
+from riverlens_worker.messages import LeasedFrame, Rejected, dropped
 from riverlens_worker.offsets import PartitionLease
 
 Admitted = LeasedFrame | Rejected
 """A record that could not be read waits its turn as a rejection, so that the order stays whole."""
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Where a `latest_only` camera's newest frame waits."""
+
+    newest: LeasedFrame
 
 
 class Admission:
@@ -21,37 +37,85 @@ class Admission:
     QUANTUM_FRAMES = 4
     """Frames a partition may give before the next one has its turn."""
 
-    def __init__(self) -> None:
-        self._queues: dict[int, tuple[PartitionLease, deque[Admitted]]] = {}
+    def __init__(self, freshness: Freshness | None = None) -> None:
+        """`freshness`: the cameras' policies; None where every frame counts."""
+        self._freshness = freshness
+        self._queues: dict[int, tuple[PartitionLease, deque[Admitted | _Place]]] = {}
         self._turns: deque[int] = deque()
+        self._places: dict[tuple[PartitionLease, str], _Place] = {}
         self._waiting = 0
 
-    def add(self, lease: PartitionLease, items: list[Admitted]) -> None:
-        """Append items of one lease, in offset order."""
-        if not items:
-            return
+    def add(self, lease: PartitionLease, items: list[Admitted]) -> Sequence[Rejected]:
+        """Append items of one lease, in offset order; returns the frames that are dropped for it."""
+        entries: Sequence[Admitted | _Place] = items
+        gone: list[Rejected] = []
+        if self._freshness is not None:
+            entries = self._sift(self._freshness, lease, items, gone)
+        if not entries:
+            return gone
         key = id(lease)
         if key not in self._queues:
             self._queues[key] = (lease, deque())
             self._turns.append(key)
-        self._queues[key][1].extend(items)
-        self._waiting += len(items)
+        self._queues[key][1].extend(entries)
+        self._waiting += len(entries)
+        return gone
 
-    def take(self, limit: int) -> list[Admitted]:
-        """Up to `limit` items, a few from each partition in turn; empty where none waits."""
+    def _sift(
+        self, freshness: Freshness, lease: PartitionLease, items: list[Admitted], gone: list[Rejected]
+    ) -> list[Admitted | _Place]:
+        """The items that take a new place; what is stale or superseded joins `gone`."""
+        entries: list[Admitted | _Place] = []
+        for item in items:
+            if isinstance(item, Rejected):
+                entries.append(item)
+            elif freshness.stale(item, item.arrived_s):
+                gone.append(dropped(item, DropReason.STALE))
+            elif not freshness.replaceable(item):
+                entries.append(item)
+            elif (place := self._places.get((lease, item.frame.camera_id))) is None:
+                place = self._places[lease, item.frame.camera_id] = _Place(item)
+                entries.append(place)
+            else:
+                older = item
+                if newer(item, place.newest):
+                    place.newest, older = item, place.newest
+                gone.append(dropped(older, DropReason.SUPERSEDED))
+        return entries
+
+    def take(self, limit: int, now_s: float) -> tuple[list[Admitted], Sequence[Rejected]]:
+        """Up to `limit` items, a few from each partition in turn; and what is found stale on the way."""
         taken: list[Admitted] = []
+        gone: list[Rejected] = []
+        plain = self._freshness is None
         while self._turns and len(taken) < limit:
             key = self._turns[0]
             queue = self._queues[key][1]
             quantum = min(self.QUANTUM_FRAMES, len(queue), limit - len(taken))
-            taken.extend(queue.popleft() for _ in range(quantum))
+            entries = [queue.popleft() for _ in range(quantum)]
+            self._waiting -= quantum
             if queue:
                 self._turns.rotate(-1)
             else:
                 self._turns.popleft()
                 del self._queues[key]
-        self._waiting -= len(taken)
-        return taken
+            # Without policies there are no places, and nothing expires.
+            taken += cast("list[Admitted]", entries) if plain else self._fresh(entries, now_s, gone)
+        return taken, gone
+
+    def sweep(self, now_s: float) -> list[Rejected]:
+        """Remove and return what has gone stale while nobody takes."""
+        gone: list[Rejected] = []
+        for key in tuple(self._queues):
+            queue = self._queues[key][1]
+            kept = [entry for entry in queue if not self._expires(entry, now_s, gone)]
+            self._waiting += len(kept) - len(queue)
+            queue.clear()
+            queue.extend(kept)
+            if not kept:
+                self._turns.remove(key)
+                del self._queues[key]
+        return gone
 
     def purge(self, lease: PartitionLease) -> list[Admitted]:
         """Remove and return all that waits under a lease."""
@@ -59,10 +123,32 @@ class Admission:
         if key not in self._queues:
             return []
         self._turns.remove(key)
-        items = list(self._queues.pop(key)[1])
-        self._waiting -= len(items)
-        return items
+        entries = self._queues.pop(key)[1]
+        self._waiting -= len(entries)
+        return [self._leave(entry) for entry in entries]
 
     def __len__(self) -> int:
         """How many items wait."""
         return self._waiting
+
+    def _fresh(self, entries: list[Admitted | _Place], now_s: float, gone: list[Rejected]) -> list[Admitted]:
+        """What leaves the queue to be decoded; what is stale by now joins `gone`."""
+        return [self._leave(entry) for entry in entries if not self._expires(entry, now_s, gone)]
+
+    def _expires(self, entry: Admitted | _Place, now_s: float, gone: list[Rejected]) -> bool:
+        if self._freshness is None or isinstance(entry, Rejected):
+            return False
+        source = entry.newest if isinstance(entry, _Place) else entry
+        if not self._freshness.stale(source, now_s):
+            return False
+        self._leave(entry)
+        gone.append(dropped(source, DropReason.STALE))
+        return True
+
+    def _leave(self, entry: Admitted | _Place) -> Admitted:
+        """The item of an entry that leaves its queue."""
+        if not isinstance(entry, _Place):
+            return entry
+        source = entry.newest
+        del self._places[source.lease, source.frame.camera_id]
+        return source

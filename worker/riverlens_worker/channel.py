@@ -82,6 +82,28 @@ class Channel(Generic[T]):
             self._weight += sum(map(self._weigh, items))
             self._changed.fire()
 
+    async def until_room(self) -> None:
+        """Return once there is room for at least one item, or the channel is closed."""
+        await self._changed.until(lambda: self._weight < self._capacity or self._closed)
+
+    def put_many(self, items: Sequence[T]) -> None:
+        """Append items without waiting for room. For a writer that has waited, or is bounded otherwise."""
+        self._items.extend(items)
+        self._weight += sum(map(self._weigh, items))
+        self._changed.fire()
+
+    def remove(self, doomed: Callable[[T], bool]) -> list[T]:
+        """Take out and return the items of which `doomed` holds; the others keep their order."""
+        gone: list[T] = []
+        kept: deque[T] = deque()
+        for item in self._items:
+            (gone if doomed(item) else kept).append(item)
+        if gone:
+            self._items = kept
+            self._weight -= sum(map(self._weigh, gone))
+            self._changed.fire()
+        return gone
+
     async def receive_many(self, limit: int) -> list[T]:
         """At least one item and at most `limit`, waiting for the first.
 

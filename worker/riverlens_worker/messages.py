@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverlens.dead_letter import Reason
+from riverlens.drop import DropReason
 from riverlens.event import Classification, Detection
 from riverlens.frame import Frame
 from riverlens_worker.offsets import PartitionLease
@@ -165,6 +166,11 @@ class Settled:
 def dead_letter(source: LeasedFrame, reason: Reason, detail: str) -> Rejected:
     """The frame goes to the dead letters, with a reason of the closed list."""
     return Rejected(source, Outcome.DEAD_LETTERED, reason.value, detail)
+
+
+def dropped(source: LeasedFrame, reason: DropReason) -> Rejected:
+    """Its camera's policy leaves the frame out."""
+    return Rejected(source, Outcome.DROPPED, reason.value)
 
 
 def fenced(source: LeasedFrame) -> Rejected:

@@ -10,16 +10,17 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from riverlens.errors import UnreachableError
 from riverlens.kafka import connect
-from riverlens_worker.admission import Admitted
+from riverlens_worker.admission import Admission, Admitted
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.channel import EndOfStream, Signal
 from riverlens_worker.leases import LeaseTable, Room
-from riverlens_worker.messages import LeasedFrame, Settled
+from riverlens_worker.messages import LeasedFrame, Rejected, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
@@ -43,7 +44,14 @@ def _instance_id(settings: WorkerSettings) -> str | None:
 class Source:
     """Frames out through `take`, outcomes back through `settle`. Make it inside the event loop."""
 
-    def __init__(self, settings: WorkerSettings, metrics: Metrics, now_s: float) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        metrics: Metrics,
+        now_s: float,
+        pass_by: Callable[[Sequence[Rejected]], None] | None = None,
+    ) -> None:
+        """`pass_by`: takes what freshness policies drop up to the publisher; None where none drops any."""
         consumer = AIOKafkaConsumer(
             **settings.kafka.client_options(),
             group_id=settings.group_id,
@@ -66,6 +74,8 @@ class Source:
                 heartbeat_s=settings.heartbeat_interval_ms / 1000,
                 now_s=now_s,
             ),
+            pass_by=pass_by,
+            admission=Admission(None if pass_by is None else settings.policies),
         )
         self._committer = Committer(self._state)
         self._poller = Poller(self._state)
@@ -130,11 +140,16 @@ class Source:
             EndOfStream: reading has ended.
         """
         state = self._state
-        await state.changed.until(lambda: len(state.admission) > 0 or state.ended)
-        taken = state.admission.take(limit)
-        if not taken:
-            raise EndOfStream
-        return taken
+        while True:
+            await state.changed.until(lambda: len(state.admission) > 0 or state.ended)
+            if taken := state.take(limit):
+                return taken
+            if state.ended and not len(state.admission):
+                raise EndOfStream
+
+    def sweep(self, now_s: float) -> list[Rejected]:
+        """Frames that have gone stale while nobody took them; they wait no more."""
+        return self._state.admission.sweep(now_s)
 
     def settle(self, settled: Settled) -> None:
         """This frame has its outcome. Exactly once a frame."""

@@ -201,8 +201,7 @@ class Poller:
         metrics.consumed.inc(len(items))
         metrics.in_flight_frames.inc(len(items))
         metrics.in_flight_bytes.inc(nbytes)
-        self._state.admission.add(lease, items)
-        self._state.changed.fire()
+        self._state.enqueue(lease, items)
 
     async def _count_expired(self, gap: _Gap) -> None:
         """A gap is a loss only where the log now begins beyond it: retention removed unread frames."""

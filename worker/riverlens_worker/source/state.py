@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
-from riverlens_worker.admission import Admission
+from riverlens_worker.admission import Admission, Admitted
 from riverlens_worker.channel import Signal
 from riverlens_worker.leases import LeaseTable
-from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, Settled
+from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, Settled, fenced
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import PartitionLease, StallGuard
 from riverlens_worker.settings import WorkerSettings
@@ -39,6 +39,7 @@ class SourceState:
 
     Attributes:
         changed: fires when frames wait, room is given back, leases change, reading ends or fails.
+        pass_by: takes rejections past all stages up to the publisher; None where no policy drops frames.
         failure: what ended reading for good.
     """
 
@@ -49,6 +50,7 @@ class SourceState:
     guard: StallGuard
     group: Group
     handover: Handover | None = None
+    pass_by: Callable[[Sequence[Rejected]], None] | None = None
     admission: Admission = field(default_factory=Admission)
     changed: Signal = field(default_factory=Signal)
     ended: bool = False
@@ -74,11 +76,31 @@ class SourceState:
         self.metrics.in_flight_bytes.inc(len(fetched))
         return self.leases.hold(source, fetched)
 
+    def enqueue(self, lease: PartitionLease, items: list[Admitted]) -> None:
+        """Let frames that were read wait for decode, but for those that a policy drops at once."""
+        self.leave_out(self.admission.add(lease, items))
+        self.changed.fire()
+
+    def take(self, limit: int) -> list[Admitted]:
+        """Frames whose turn it is, at most `limit`; there may be none though some wait: those were stale."""
+        taken, gone = self.admission.take(limit, self.now_s())
+        self.leave_out(gone)
+        return taken
+
+    def leave_out(self, gone: Sequence[Rejected]) -> None:
+        """These frames are not decoded."""
+        if gone and self.pass_by is not None:
+            self.pass_by(gone)
+
     def give_up(self, lease: PartitionLease) -> None:
         """Frames that nobody has taken yet are left to the partition's next owner."""
         for item in self.admission.purge(lease):
             source = item.source if isinstance(item, Rejected) else item
-            self.settle(Settled(source, Outcome.FENCED))
+            if self.pass_by is None:
+                self.settle(Settled(source, Outcome.FENCED))
+            else:
+                # A newer frame may have been taken before this one: nothing may be published past it.
+                self.pass_by([fenced(source)])
         # Whoever holds further frames of it looks at its state.
         self.changed.fire()
 
