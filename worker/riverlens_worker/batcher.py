@@ -1,26 +1,41 @@
 """Holds the open batches and hands them out on demand. Shell.
 
 It pulls rows until one batch's worth waits, and no further: what waits here is bounded and, once handed
-out, never comes back.
+out, never comes back. Where policies ask for fresh frames, stale rows go before a batch is sealed.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
+from riverlens.drop import DropReason
 from riverlens_worker.batching import Limits, OpenBatches
 from riverlens_worker.channel import Channel, EndOfStream, Signal
-from riverlens_worker.messages import Batch, DecodedFrame
+from riverlens_worker.freshness import Freshness
+from riverlens_worker.messages import Batch, DecodedFrame, Rejected, dropped
 from riverlens_worker.metrics import Metrics
+
+PassBy = Callable[[Sequence[Rejected]], None]
 
 
 class Batcher:
     """Rows in, batches out. A batch leaves when somebody who can run it asks, and grows until then."""
 
-    def __init__(self, rows: Channel[DecodedFrame], limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        rows: Channel[DecodedFrame],
+        limits: Limits,
+        metrics: Metrics,
+        freshness: Freshness | None = None,
+        pass_by: PassBy = lambda _: None,
+    ) -> None:
+        """`freshness`: the policies, None where every frame counts; `pass_by` takes what they drop."""
         self._rows = rows
         self._most = limits
-        self._open = OpenBatches(limits)
+        self._open = OpenBatches(limits, freshness)
+        self._fresh = freshness is not None
+        self._pass_by = pass_by
         self._metrics = metrics
         self._changed = Signal()
         self._ended = False
@@ -36,8 +51,10 @@ class Batcher:
             except EndOfStream:
                 break
             for row in rows:
-                self._open.add(row)
                 self._waiting += self._share(row)
+                superseded = self._open.add(row)
+                if superseded is not None:
+                    self._drop([superseded], DropReason.SUPERSEDED)
             self._changed.fire()
         self._ended = True
         self._changed.fire()
@@ -52,15 +69,32 @@ class Batcher:
         Raises:
             EndOfStream: the input has ended and every row was handed out.
         """
-        await self._changed.until(lambda: len(self._open) > 0 or self._ended)
-        batch = self._open.take(time.monotonic(), draining=self._ended)
-        if batch is None:
-            raise EndOfStream
+        while True:
+            await self._changed.until(lambda: len(self._open) > 0 or self._ended)
+            now_s = time.monotonic()
+            if self._fresh:
+                self.sweep(now_s)
+            batch = self._open.take(now_s, draining=self._ended)
+            if batch is not None:
+                break
+            if self._ended:
+                raise EndOfStream
         self._waiting -= sum(map(self._share, batch.frames))
         self._changed.fire()
         self._metrics.batches(batch.reason.value).inc()
         self._metrics.batch_rows.observe(len(batch.frames))
         return batch
+
+    def sweep(self, now_s: float) -> None:
+        """Stale rows wait no more."""
+        stale = self._open.sweep(now_s)
+        if stale:
+            self._drop(stale, DropReason.STALE)
+            self._changed.fire()
+
+    def _drop(self, rows: Sequence[DecodedFrame], reason: DropReason) -> None:
+        self._waiting -= sum(map(self._share, rows))
+        self._pass_by([dropped(row.source, reason) for row in rows])
 
     @property
     def waiting(self) -> int:

@@ -1,16 +1,20 @@
-"""Which frames share the next call. Pure: `add`, `take`; no clock, no task, no I/O.
+"""Which frames share a call: as many as its limits allow, of one shape, fairly by partition. Pure.
 
-A batch is open, then sealed, never re-opened. It holds rows of one shape, at most `rows` of them and at
-most `nbytes` in all (one row always fits, however large). Until it is taken it grows to its limit.
+When a batch leaves is not decided here: whoever can run one asks, and until then it grows.
+
+Where more rows wait than a call takes, each partition in turn gives one: a backlog in one of them does not
+keep the others out of the next call.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from riverlens_worker.freshness import Freshness, newer
 from riverlens_worker.messages import Batch, BatchReason, DecodedFrame
+from riverlens_worker.offsets import PartitionLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,46 +29,162 @@ class Limits:
         return max(frame.nbytes, self.nbytes // self.rows)
 
 
+@dataclass(slots=True, eq=False)
+class _Shape:
+    """Rows of one shape, by partition; the first partition has the next turn. None is empty."""
+
+    queues: dict[PartitionLease, deque[DecodedFrame]] = field(default_factory=dict)
+    rows: int = 0
+    nbytes: int = 0
+
+    def add(self, frame: DecodedFrame) -> None:
+        lease = frame.source.lease
+        queue = self.queues.get(lease)
+        if queue is None:
+            queue = self.queues[lease] = deque()
+        queue.append(frame)
+        self.rows += 1
+        self.nbytes += frame.nbytes
+
+    def since_s(self) -> float:
+        """Since when its first row has waited."""
+        return min(queue[0].ready_s for queue in self.queues.values())
+
+    def take(self, limits: Limits) -> list[DecodedFrame]:
+        """Remove and return the rows of one call."""
+        if self.rows <= limits.rows and self.nbytes <= limits.nbytes:
+            frames = [frame for queue in self.queues.values() for frame in queue]
+            self.queues.clear()
+        else:
+            frames = self._take_in_turns(limits)
+        self.rows -= len(frames)
+        self.nbytes -= sum(frame.nbytes for frame in frames)
+        return frames
+
+    def _take_in_turns(self, limits: Limits) -> list[DecodedFrame]:
+        frames: list[DecodedFrame] = []
+        nbytes = 0
+        while self.queues and len(frames) < limits.rows:
+            lease, queue = next(iter(self.queues.items()))
+            nbytes += queue[0].nbytes
+            if frames and nbytes > limits.nbytes:
+                break
+            frames.append(queue.popleft())
+            del self.queues[lease]
+            if queue:
+                self.queues[lease] = queue  # behind all others
+        return frames
+
+    def put_in_place(self, frame: DecodedFrame, of: DecodedFrame) -> None:
+        """The row takes another one's place."""
+        queue = self.queues[of.source.lease]
+        queue[queue.index(of)] = frame
+        self.nbytes += frame.nbytes - of.nbytes
+
+    def remove(self, frame: DecodedFrame) -> None:
+        """The row waits no more."""
+        queue = self.queues[frame.source.lease]
+        queue.remove(frame)
+        if not queue:
+            del self.queues[frame.source.lease]
+        self.rows -= 1
+        self.nbytes -= frame.nbytes
+
+    def __iter__(self) -> Iterator[DecodedFrame]:
+        return (frame for queue in self.queues.values() for frame in queue)
+
+
 class OpenBatches:
     """Frames waiting for a call, by shape. Writer: Batcher alone."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, freshness: Freshness | None = None) -> None:
+        """`freshness`: the cameras' policies; None where every frame counts."""
         self.limits = limits
-        self._by_shape: dict[Hashable, deque[DecodedFrame]] = {}
+        self._freshness = freshness
+        self._by_shape: dict[Hashable, _Shape] = {}
+        self._newest: dict[tuple[PartitionLease, str], DecodedFrame] = {}
         self._rows = 0
 
     def __len__(self) -> int:
         """Rows waiting."""
         return self._rows
 
-    def add(self, frame: DecodedFrame) -> None:
-        """Let a frame wait for the next call of its shape."""
-        self._by_shape.setdefault(frame.shape, deque()).append(frame)
+    def add(self, frame: DecodedFrame) -> DecodedFrame | None:
+        """Let a frame wait for the next call of its shape; returns the one that gives way to it, or to which.
+
+        A camera's newer row takes the place of the one that waits: no shape and no camera loses its turn.
+        """
+        if self._freshness is None or not self._freshness.replaceable(frame.source):
+            self._add(frame)
+            return None
+        key = frame.source.lease, frame.source.frame.camera_id
+        older = self._newest.get(key)
+        if older is None:
+            self._newest[key] = frame
+            self._add(frame)
+            return None
+        if not newer(frame.source, older.source):
+            return frame
+        frame = self._newest[key] = replace(frame, ready_s=older.ready_s)
+        if frame.shape == older.shape:
+            self._by_shape[frame.shape].put_in_place(frame, older)
+        else:
+            self._remove(older)
+            self._add(frame)
+        return older
+
+    def _add(self, frame: DecodedFrame) -> None:
+        waiting = self._by_shape.get(frame.shape)
+        if waiting is None:
+            waiting = self._by_shape[frame.shape] = _Shape()
+        waiting.add(frame)
         self._rows += 1
 
+    def _remove(self, frame: DecodedFrame) -> None:
+        waiting = self._by_shape[frame.shape]
+        waiting.remove(frame)
+        if not waiting.queues:
+            del self._by_shape[frame.shape]
+        self._rows -= 1
+
+    def sweep(self, now_s: float) -> Sequence[DecodedFrame]:
+        """Remove and return the rows that have gone stale."""
+        freshness = self._freshness
+        if freshness is None:
+            return ()
+        stale = [
+            row for rows in self._by_shape.values() for row in rows if freshness.stale(row.source, now_s)
+        ]
+        for row in stale:
+            self._remove(row)
+        self._forget(stale)
+        return stale
+
     def take(self, now_s: float, *, draining: bool = False) -> Batch | None:
-        """Seal the batch whose first frame has waited longest; None where no frame waits."""
+        """Seal a batch of the shape whose first frame has waited longest; None where no frame waits."""
         if not self._by_shape:
             return None
-        shape = min(self._by_shape, key=lambda key: self._by_shape[key][0].ready_s)
+        shape = next(iter(self._by_shape))
+        if len(self._by_shape) > 1:
+            shape = min(self._by_shape, key=lambda key: self._by_shape[key].since_s())
         waiting = self._by_shape[shape]
-        frames: list[DecodedFrame] = []
-        nbytes = 0
-        while waiting and len(frames) < self.limits.rows:
-            if frames and nbytes + waiting[0].nbytes > self.limits.nbytes:
-                break
-            nbytes += waiting[0].nbytes
-            frames.append(waiting.popleft())
-        reason = self._reason(frames, waiting, draining=draining)
-        if not waiting:
+        frames = waiting.take(self.limits)
+        reason = self._reason(len(frames), waiting.rows, draining=draining)
+        if not waiting.rows:
             del self._by_shape[shape]
         self._rows -= len(frames)
+        if self._newest:
+            self._forget(frames)
         return Batch(tuple(frames), reason, now_s)
 
-    def _reason(
-        self, frames: list[DecodedFrame], rest: deque[DecodedFrame], *, draining: bool
-    ) -> BatchReason:
-        if len(frames) >= self.limits.rows:
+    def _forget(self, gone: Sequence[DecodedFrame]) -> None:
+        for row in gone:
+            key = row.source.lease, row.source.frame.camera_id
+            if self._newest.get(key) is row:
+                del self._newest[key]
+
+    def _reason(self, rows: int, rest: int, *, draining: bool) -> BatchReason:
+        if rows >= self.limits.rows:
             return BatchReason.FULL
         if rest:
             return BatchReason.BYTES

@@ -7,6 +7,7 @@ So one guilty frame among n costs about log2(n) smaller calls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from riverlens_worker.messages import BatchReason, DecodedFrame
@@ -48,6 +49,15 @@ class Piece:
     def worn_out(self) -> bool:
         """Whether it has failed as often as it may."""
         return self.tries >= (1 if self.searched and len(self.frames) > 1 else TRIES)
+
+
+def sift(piece: Piece, doomed: Callable[[DecodedFrame], bool]) -> list[DecodedFrame]:
+    """Take out and return the frames of which `doomed` holds, those of the rest included."""
+    gone = [frame for frame in (*piece.frames, *piece.rest) if doomed(frame)]
+    if gone:
+        piece.frames = [frame for frame in piece.frames if frame not in gone]
+        piece.rest = [frame for frame in piece.rest if frame not in gone]
+    return gone
 
 
 def in_pieces(frames: list[DecodedFrame], rows: int, reason: BatchReason) -> list[Piece]:
