@@ -24,6 +24,9 @@ _COMMANDS = (
     _Command(("worker", "run"), "riverlens_worker.run", "frames -> batches -> Predict -> events"),
     _Command(("worker", "check"), "riverlens_worker.check.run", "what is wrong, before a worker runs"),
     _Command(
+        ("worker", "tune"), "riverlens_worker.tune.run", "the settings that suit a model server, measured"
+    ),
+    _Command(
         ("worker", "redrive"), "riverlens_worker.redrive.run", "put dead letters back onto the frames topic"
     ),
     _Command(("producer", "run"), "riverlens_producer.run", "videos, images, synthetic cameras -> Kafka"),

@@ -67,22 +67,9 @@ SHELLS = {
     "redrive": frozenset({"redrive"}),
 }
 # Alone may know all of them.
-WIRING = frozenset({"check", "pipeline", "run", "__init__"})
-# What the benchmarks decide and compute; the rest of them touches the world.
-BENCHMARKS_PURE = (
-    "cost",
-    "device/commands",
-    "device/schedule",
-    "device/wire",
-    "figures",
-    "observed",
-    "oracle",
-    "plots",
-    "scenario",
-    "stacks/commands",
-    "tables",
-    "verdict",
-)
+WIRING = frozenset({"check", "pipeline", "run", "tune", "__init__"})
+# Within a folder of the wiring, what decides.
+TUNE_PURE = ("choice", "cost", "files", "plan", "settings")
 WORLD = frozenset(
     {
         "aiohttp",
@@ -224,17 +211,16 @@ def test_pure_modules_touch_no_world(path: Path) -> None:
     assert not asked, f"{_name(path)} asks a clock: {asked}"
 
 
-@pytest.mark.parametrize("module", BENCHMARKS_PURE)
-def test_what_the_benchmarks_compute_touches_no_world(module: str) -> None:
-    """Schedule, oracle, scenarios and figures import no I/O, no clock and no shell of the benchmarks."""
-    path = ROOT / "benchmarks" / f"{module}.py"
-    ours = {f"benchmarks.{name.replace('/', '.')}" for name in BENCHMARKS_PURE}
-    modules = {
-        f"benchmarks.{name}" for name in ("events", "feed", "line", "processes", "run", "device.server")
-    }
+@pytest.mark.parametrize("module", TUNE_PURE)
+def test_what_tuning_decides_touches_no_world(module: str) -> None:
+    """Plan, costs, choice and files know pure modules of the worker and of their own, no clock and no I/O."""
+    path = PACKAGES["riverlens_worker"] / "tune" / f"{module}.py"
+    own = {f"riverlens_worker.tune.{name}" for name in TUNE_PURE}
     found = set(_imports(path))
     assert not {name for name in found if name.split(".")[0] in WORLD - {"random"}}
-    assert not found & (modules - ours)
+    assert not _worker_imports(path) - PURE - {"tune"}
+    ours = {name for name in found if name.startswith("riverlens_worker.tune")}
+    assert all(name in own or name.rpartition(".")[0] in own for name in ours)
 
 
 @pytest.mark.parametrize("group", sorted(SHELLS))
