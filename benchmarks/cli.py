@@ -1,114 +1,130 @@
-"""`python -m benchmarks`: measure, print tables, write JSON, plots and RESULTS.md."""
+"""`python -m benchmarks`: measure, print tables, write figures, plots and RESULTS.md."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.budget import estimate_s, scenario_s
+from benchmarks.page import results_page
 from benchmarks.plots import latency_plot
-from benchmarks.run import ROOT, machine, prepare_environment, run_scenarios
+from benchmarks.reasons import read_reasons
+from benchmarks.run import Ways, prepare_environment, run_scenarios
 from benchmarks.scenario import Scenario, chosen, read_scenarios
-from benchmarks.tables import (
-    capacity_table,
-    latency_table,
-    plain,
-    results_page,
-    target_table,
-    verdict_lines,
-)
-from benchmarks.verdict import disturbed, targets
-from riverlens.errors import RiverlensError, SetupError
+from benchmarks.store import Store
+from benchmarks.tables import capacity_table, latency_table, plain, target_table, verdict_lines, versus_table
+from benchmarks.targets import targets
+from benchmarks.verdict import disturbed
+from riverlens.errors import RiverlensError
 
+ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "out"
 PAGE = ROOT / "benchmarks" / "RESULTS.md"
+PLOTS = PAGE.with_name("plots")
 _PLOT_MOST_MS = {"slow": 300.0, "fast": 150.0}
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit code: 0 even where a target is missed."""
+    """Run it; the exit code: 0 even where a target is missed, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING)
+    store = Store(arguments.out)
+    known = read_scenarios()
+    order = [scenario.name for scenario in known]
+    code = 0
     try:
-        if arguments.report:
-            results = _read(arguments.out)
-        else:
-            scenarios = _scenarios(arguments)
+        if not arguments.report:
+            scenarios = _scenarios(arguments, known)
             if arguments.list:
-                for scenario in scenarios:
-                    print(f"{scenario.name:<32}{scenario.kind:<12}{', '.join(scenario.stacks)}")
-                return 0
-            results = _measure(scenarios, arguments.out, _read(arguments.out) if arguments.add else None)
+                return _list(scenarios)
+            code = _measure(scenarios, store, order, arguments)
+        results = store.results(order)
     except RiverlensError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return error.exit_code
     _show(results)
-    for device, most_ms in _PLOT_MOST_MS.items():
-        plot = latency_plot(results["rows"], device, most_ms)
-        (arguments.out / f"latency-{device}.svg").write_text(plot, encoding="utf-8")
-    if arguments.page:
-        PAGE.write_text(results_page(results), encoding="utf-8")
-    print(f"\nfigures, plots and logs: {arguments.out}")
-    return 0
+    _write(results, arguments.out, page=arguments.page)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("only", nargs="*", help="scenarios whose name begins so; none: those of `make bench`")
     parser.add_argument("--short", action="store_true", help="those of `make bench-short`, shortened")
-    parser.add_argument("--list", action="store_true", help="name them and measure nothing")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder for results and logs")
-    parser.add_argument(
-        "--add", action="store_true", help="keep what was measured before, if not measured again"
-    )
+    parser.add_argument("--list", action="store_true", help="name them and their time, and measure nothing")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for figures and logs")
+    parser.add_argument("--add", action="store_true", help="keep what was measured before, unless again now")
+    parser.add_argument("--resume", action="store_true", help="measure only what was not, or broke")
     parser.add_argument("--report", action="store_true", help="measure nothing; tables of what was measured")
-    parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} as well")
+    parser.add_argument("--page", action="store_true", help=f"write {PAGE.name} and its plots as well")
     return parser
 
 
-def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
-    known = read_scenarios()
+def _scenarios(arguments: argparse.Namespace, known: Sequence[Scenario]) -> list[Scenario]:
     if arguments.only:
-        known = chosen(known, arguments.only)
+        found = chosen(known, arguments.only)
     else:
-        known = [one for one in known if (one.in_short if arguments.short else one.in_full)]
-    return [one.shortened() for one in known] if arguments.short else known
+        found = [one for one in known if (one.in_short if arguments.short else one.in_full)]
+    return [one.shortened() for one in found] if arguments.short else found
 
 
-def _measure(scenarios: Sequence[Scenario], out: Path, before: dict[str, Any] | None) -> dict[str, Any]:
-    out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = list(before["rows"]) if before else []
-    at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    results: dict[str, Any] = {"at": at, "machine": machine(), "rows": rows}
+def _list(scenarios: Sequence[Scenario]) -> int:
+    for scenario in scenarios:
+        stacks = ", ".join(scenario.stacks)
+        print(f"{scenario.name:<32}{scenario.kind:<12}{scenario_s(scenario):>5.0f} s  {stacks}")
+    print(f"{'together':<44}{estimate_s(scenarios) / 60:>5.0f} minutes, if none is disturbed and done twice")
+    return 0
 
-    def keep(found: list[dict[str, Any]]) -> None:
-        names = {row["scenario"] for row in found}
-        rows[:] = [row for row in rows if row["scenario"] not in names] + found
-        _file(out).write_text(json.dumps(results, indent=1), encoding="utf-8")
 
-    prepare_environment()
-    asyncio.run(run_scenarios(scenarios, out / "logs", _tell, keep))
-    return results
+def _measure(
+    scenarios: Sequence[Scenario], store: Store, order: Sequence[str], arguments: argparse.Namespace
+) -> int:
+    """Measure and keep each; the exit code."""
+    if arguments.resume:
+        scenarios = [one for one in scenarios if one.name not in store.names()]
+    elif not arguments.add:
+        store.clear()
+    if not scenarios:
+        _tell("all of these were measured already; without --resume they are measured again")
+        return 0
+    _tell(f"{len(scenarios)} scenarios, {estimate_s(scenarios) / 60:.0f} minutes")
+    prepare_environment(ROOT)
+
+    def keep(scenario: Scenario, rows: list[dict[str, Any]]) -> None:
+        store.keep(scenario.name, rows, order)
+
+    try:
+        ways = Ways(_tell, repeat=not arguments.short)
+        asyncio.run(run_scenarios(scenarios, arguments.out / "logs", ways, keep))
+    except KeyboardInterrupt:
+        _tell("broken off; what was measured is kept: go on with --resume")
+        return _INTERRUPTED
+    return 0
 
 
 def _tell(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
 
-def _file(out: Path) -> Path:
-    return out / "results.json"
-
-
-def _read(out: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(_file(out).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise SetupError(f"{_file(out)} cannot be read ({error}); measure first: make bench-short") from None
-    return found
+def _write(results: dict[str, Any], out: Path, *, page: bool) -> None:
+    names = []
+    for folder in (out, PLOTS) if page else (out,):
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [f"latency-{device}.svg" for device in _PLOT_MOST_MS]
+        for name, (device, most_ms) in zip(names, _PLOT_MOST_MS.items(), strict=True):
+            (folder / name).write_text(latency_plot(results["rows"], device, most_ms), encoding="utf-8")
+    print(f"\nfigures, plots and logs: {out}")
+    if page:
+        plots = [f"{PLOTS.name}/{name}" for name in names]
+        PAGE.write_text(results_page(results, read_reasons(), plots), encoding="utf-8")
+        print(f"the page: {PAGE}")
 
 
 def _show(results: dict[str, Any]) -> None:
@@ -116,10 +132,15 @@ def _show(results: dict[str, Any]) -> None:
     for title, table in (
         ("At saturation", capacity_table(rows)),
         ("At a given load", latency_table(rows)),
-        ("Targets", target_table(targets(rows))),
+        ("Beside the others", versus_table(rows)),
+        ("Targets", [row for row in target_table(targets(rows)) if row[3] != "not measured"]),
     ):
-        print(f"\n{title}\n{plain(table)}")
+        if len(table) > 1:
+            print(f"\n{title}\n{plain(table)}")
     print("\n" + "\n".join(verdict_lines(rows)))
-    noise = disturbed(rows)
-    if noise:
-        print("\nOthers worked beside these runs:\n" + "\n".join(f"- {line}" for line in noise))
+    for title, lines in (
+        ("Others worked beside these runs:", disturbed(rows)),
+        ("Broken:", [f"{row['scenario']} / {row['stack']}: {row['error']}" for row in results["broken"]]),
+    ):
+        if lines:
+            print(f"\n{title}\n" + "\n".join(f"- {line}" for line in lines))

@@ -35,12 +35,20 @@ def camera_key(camera: int) -> bytes:
     return f"camera-{camera:02}".encode()
 
 
-async def fill(kafka: KafkaSettings, topic: str, scenario: Scenario, images: Sequence[bytes]) -> None:
-    """Send `scenario.frames` frames as fast as it goes, the cameras in turn."""
+async def fill(
+    kafka: KafkaSettings,
+    topic: str,
+    scenario: Scenario,
+    images: Sequence[bytes],
+    frames: int,
+    *,
+    cameras: int,
+) -> None:
+    """Send so many frames as fast as it goes, the first `cameras` cameras in turn."""
     producer = _producer(kafka, linger_ms=5)
     async with producer:
-        for number in range(scenario.frames):
-            camera = number % scenario.cameras
+        for number in range(frames):
+            camera = number % cameras
             image = images[number % len(images)]
             await producer.send(topic, image, **_place(scenario, camera, time.time()))
         await producer.flush()

@@ -1,29 +1,21 @@
-"""From what was seen in one run to its figures. Pure.
-
-Latency is capture to event: the time at which the broker appended the event (the events topic has
-`message.timestamp.type=LogAppendTime`, so it is one clock for every stack) less the frame's record
-timestamp, which is when the feed sent it. Both are whole milliseconds, rounded down.
-"""
+"""From what was seen in one run to its figures. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.cost import Speeds
-from benchmarks.observed import Numbers, Run, Seen, Sent, Usage
-from benchmarks.oracle import Ideal, pooled, split
+from benchmarks.latencies import latencies, percentile
+from benchmarks.observed import Numbers, Run, Usage, Window, within
 from benchmarks.scenario import MAX_ROWS
 
-BATCHES_TO_REFIT = 20
-"""After a change of the device, latency counts again from so many batches on."""
 _STEADY_FROM, _STEADY_TO = 0.2, 0.95
-
-
-Window = tuple[float, float]
+_MOST_EDGE_S = 20.0
+_ON_TIME_SHARE = 0.15
+"""A call came just in time if it waited at the device for no more than this part of its service time."""
+_ON_TIME_CALLS = 5
 
 
 def figures(run: Run) -> dict[str, Any]:
@@ -31,7 +23,7 @@ def figures(run: Run) -> dict[str, Any]:
     window = _window(run)
     rate = _rate(run.seen.appended_s, window)
     device = _device(run, window)
-    frames = int(np.count_nonzero(_within(run.seen.appended_s, window)))
+    frames = int(np.count_nonzero(within(run.seen.appended_s, window)))
     return {
         "scenario": run.scenario.name,
         "stack": run.stack,
@@ -54,8 +46,11 @@ def figures(run: Run) -> dict[str, Any]:
         "rss_peak_mb": run.rss_peak_bytes / 1e6,
         "rss_slope_percent_a_minute": _slope(run.usage, window),
         "shares": _shares(run.published),
-        "latency": _latencies(run),
-        "feed_late_p99_ms": None if run.sent is None else _percentile(run.sent.late_s * 1000, 99),
+        "latency": latencies(run, window),
+        "stages_ms": dict(run.stages_ms),
+        "refit_batches": _refit_batches(run),
+        "decode_cpu_ms": run.decode_cpu_ms,
+        "feed_late_p99_ms": None if run.sent is None else percentile(run.sent.late_s * 1000, 99),
     }
 
 
@@ -67,16 +62,13 @@ def _window(run: Run) -> Window:
         return run.ready_s, run.ready_s
     first, last = float(run.seen.appended_s[0]), float(run.seen.appended_s[-1])
     span = last - first
-    return first + span * _STEADY_FROM, first + span * _STEADY_TO
-
-
-def _within(times_s: Numbers, window: Window) -> NDArray[np.bool_]:
-    return (times_s >= window[0]) & (times_s < window[1])
+    begin_s = min(span * _STEADY_FROM, _MOST_EDGE_S)
+    return first + begin_s, last - min(span * (1 - _STEADY_TO), _MOST_EDGE_S)
 
 
 def _rate(appended_s: Numbers, window: Window) -> float | None:
     """Events a second: the slope of their count, which batches at the window's edges hardly move."""
-    times = appended_s[_within(appended_s, window)]
+    times = appended_s[within(appended_s, window)]
     if len(times) < 2 or times[-1] == times[0]:  # noqa: PLR2004  # a slope needs two
         return None
     return float(np.polyfit(times - times[0], np.arange(len(times)), 1)[0])
@@ -153,72 +145,20 @@ def _shares(published: Sequence[float]) -> list[float]:
     return [count * len(published) / total for count in published] if total else []
 
 
-def _latencies(run: Run) -> dict[str, Any]:
-    """Percentiles by group of frames, each beside the oracle's for the same frames."""
-    if run.sent is None:
-        return {}
-    sent, scenario = run.sent, run.scenario
-    latency_ms = _measured_ms(sent, run.seen)
-    ideal = Ideal(
-        scenario.cost,
-        max_rows=MAX_ROWS,
-        devices=scenario.servers * scenario.devices,
-        speeds=Speeds() if run.changed_s is None else Speeds([(run.changed_s, scenario.slow_factor)]),
-    )
-    oracles = {"oracle": (pooled(sent.at_s, ideal) - sent.at_s) * 1000}
-    if scenario.workers > 1:
-        queues = sent.partition * scenario.workers // scenario.partitions
-        oracles["split_oracle"] = (split(sent.at_s, queues.tolist(), ideal) - sent.at_s) * 1000
-    return {
-        name: _group(latency_ms[members], {key: found[members] for key, found in oracles.items()})
-        for name, members in _groups(run, sent)
-    }
+def _refit_batches(run: Run) -> int | None:
+    """After the devices became slower: batches until calls came just in time again; all where never.
 
-
-def _measured_ms(sent: Sent, seen: Seen) -> Numbers:
-    """Latency of each frame sent, by its first event; NaN where it has none."""
-    first: dict[tuple[int, int], float] = {}
-    for partition, offset, at_s in zip(
-        seen.partition.tolist(), seen.offset.tolist(), seen.appended_s.tolist(), strict=True
-    ):
-        first.setdefault((partition, offset), at_s)
-    captured_ms = np.floor(sent.at_s * 1000)
-    found = [
-        round(first[place] * 1000) if place in first else np.nan
-        for place in zip(sent.partition.tolist(), sent.offset.tolist(), strict=True)
+    A worker that expects the quicker device sends its calls too early, and they wait there.
+    """
+    if run.changed_s is None:
+        return None
+    batches = sorted(batch for server in run.device for batch in server["batches"])
+    waits = [
+        waited_s / (ended_s - begun_s)
+        for begun_s, ended_s, _, _, _, waited_s in batches
+        if begun_s >= run.changed_s
     ]
-    latency_ms: Numbers = np.array(found, dtype=np.float64) - captured_ms
-    return latency_ms
-
-
-def _groups(run: Run, sent: Sent) -> Iterable[tuple[str, NDArray[np.bool_]]]:
-    window = _window(run)
-    steady = _within(sent.at_s, window)
-    yield "all", steady
-    if run.scenario.hot > 1:
-        yield "other partitions", steady & (sent.partition != run.scenario.partition(0))
-        yield "hot camera", steady & (sent.camera == 0)
-    if run.changed_s is not None:
-        yield "before", steady & (sent.at_s < run.changed_s)
-        yield "after", steady & (sent.at_s >= _refitted_s(run, run.changed_s))
-
-
-def _refitted_s(run: Run, changed_s: float) -> float:
-    """The end of the twentieth batch after the devices became slower."""
-    ends = sorted(batch[1] for server in run.device for batch in server["batches"] if batch[0] >= changed_s)
-    return float(ends[min(BATCHES_TO_REFIT, len(ends)) - 1]) if ends else changed_s
-
-
-def _group(latency_ms: Numbers, oracles: Mapping[str, Numbers]) -> dict[str, Any]:
-    came = latency_ms[~np.isnan(latency_ms)]
-    found: dict[str, Any] = {"frames": len(latency_ms), "answered": len(came)}
-    for percent in (50, 90, 99, 100):
-        found[f"p{percent}_ms"] = _percentile(came, percent)
-    for name, values in oracles.items():
-        for percent in (50, 99):
-            found[f"{name}_p{percent}_ms"] = _percentile(values, percent)
-    return found
-
-
-def _percentile(values: Numbers, percent: float) -> float | None:
-    return float(np.percentile(values, percent)) if len(values) else None
+    for place in range(len(waits)):
+        if all(wait <= _ON_TIME_SHARE for wait in waits[place : place + _ON_TIME_CALLS]):
+            return place
+    return len(waits)

@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from benchmarks.admin import Told, read_metrics
 from benchmarks.device.commands import ENCODED, PIXELS, device_command
 from benchmarks.scenario import MAX_ROWS, Scenario
 from benchmarks.stacks.commands import READY_LINE, Place, Stack
@@ -88,12 +89,11 @@ class Workers:
                 tail = "\n  ".join(process.log_tail(8))
                 raise SetupError(f"{process.name} ended by itself ({process.log}):\n  {tail}")
 
-    async def published(self) -> list[float]:
-        """Events that each has published, where it tells."""
+    async def told(self) -> Told:
+        """What their metrics say, where they have any."""
         if self.stack.ready != "readyz":
-            return []
-        pages = [await asyncio.to_thread(_http, f"{admin}/metrics") for admin in self.admins]
-        return [sum(map(_published, page.splitlines())) for page in pages]
+            return Told([], {})
+        return read_metrics([await asyncio.to_thread(_http, f"{admin}/metrics") for admin in self.admins])
 
     async def wait_ready(self) -> None:
         """Wait until all can take frames.
@@ -242,10 +242,3 @@ def _http(url: str, body: Any = None) -> str:
     with urlopen(Request(url, data=data), timeout=5) as reply:  # noqa: S310  # our own loopback address
         text: str = reply.read().decode()
         return text
-
-
-def _published(line: str) -> float:
-    """A metrics line's count, if it counts published frames."""
-    if line.startswith("riverlens_frames_total{") and 'outcome="published"' in line:
-        return float(line.rpartition(" ")[2])
-    return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from benchmarks.scenario import Scenario
 
 Numbers = NDArray[np.float64]
 Whole = NDArray[np.int64]
+Window = tuple[float, float]
+"""From and to, seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Run:
         rss_start_bytes, rss_peak_bytes: when it was ready; the most ever.
         changed_s: when the devices became slower, or None.
         published: events by worker, where there are several.
+        stages_ms: how long a frame was in each stage of the worker, by its own metrics, mean of all.
+        decode_cpu_ms: CPU of decoding one image and nothing else, where the stack decodes.
     """
 
     scenario: Scenario
@@ -96,3 +100,10 @@ class Run:
     rss_peak_bytes: int
     changed_s: float | None = None
     published: Sequence[float] = ()
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    decode_cpu_ms: float | None = None
+
+
+def within(times_s: Numbers, window: Window) -> NDArray[np.bool_]:
+    """Which of these times lie in the window."""
+    return (times_s >= window[0]) & (times_s < window[1])

@@ -16,7 +16,7 @@ MAX_ROWS = 32
 """Frames in one call, of every stack that batches."""
 FILE = Path(__file__).with_name("scenarios.toml")
 
-Kind = Literal["saturation", "paced"]
+Kind = Literal["saturation", "paced", "start"]
 Mode = Literal["jpeg", "pixels"]
 Shape = Literal["steady", "bursts"]
 
@@ -34,7 +34,8 @@ class Scenario:
 
     Attributes:
         name: in tables and files.
-        kind: `saturation` reads a topic filled beforehand, `paced` frames as they come.
+        kind: `saturation` reads a topic filled beforehand, `paced` frames as they come, `start` starts the
+            stack `starts` times.
         device: a name of the devices table.
         cost: of that device.
         mode: `jpeg`: images go to the model as they are; `pixels`: decoded on the worker.
@@ -47,6 +48,8 @@ class Scenario:
         shape: `bursts`: a camera sends `burst` frames back to back, so many times more seldom.
         burst: frames of a burst.
         frames: how many a filled topic holds.
+        backlog: frames of camera 0 that wait already when the stack starts, paced only.
+        starts: how often it is started.
         workers: processes of the stack, in one group.
         servers: model servers, each with its own devices.
         devices: of each server.
@@ -74,6 +77,8 @@ class Scenario:
     shape: Shape = "steady"
     burst: int = 8
     frames: int = 20_000
+    backlog: int = 0
+    starts: int = 5
     workers: int = 1
     servers: int = 1
     devices: int = 1
@@ -103,6 +108,7 @@ class Scenario:
             self.hot != 1,
             self.shape != "steady",
             self.slow_at_s is not None,
+            self.backlog,
             self.merge,
             bool(self.flags),
         )

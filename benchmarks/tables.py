@@ -1,23 +1,17 @@
-"""Figures as tables and as RESULTS.md. Pure: no figure is ever typed by hand."""
+"""Figures as tables. Pure: no figure is ever typed by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from benchmarks.verdict import Check, comparison, disturbed, targets
+from benchmarks.checks import HOPS, OURS, Check, Row, Rows, latency, ratio, times
+from benchmarks.targets.speed import DEVICES, LOADS, ORACLES
+from benchmarks.verdict import comparison
+from benchmarks.versus import versus
 
-Row = Mapping[str, Any]
 Table = list[list[str]]
 """The first row is the heading."""
 
-_HOW = (
-    "Written by `make bench` from its figures; do not edit. Device, Kafka, cameras and stacks share one"
-    " machine, so ratios within this run count, not the figures alone. Latency is from capture (the frame's"
-    " timestamp, when the feed sent it) to event (when the broker appended it). The oracle hands out each"
-    " batch at the best moment for the same arrivals, with 2 ms to the device and 2 ms back and no Kafka."
-    " How it works: the docstrings of `benchmarks/`; what is measured: `benchmarks/scenarios.toml`."
-)
 _CAPACITY = (
     ("of ceiling %", "of_ceiling_percent", ".1f"),
     ("frames/s", "frames_per_s", ".0f"),
@@ -57,7 +51,7 @@ def latency_table(rows: Iterable[Row]) -> Table:
     table = [[*heading, "p50 in oracles", "CPU ms/frame", "lost", "others' cores"]]
     for row in rows:
         for name, group in row["latency"].items():
-            ratio = _ratio(group["p50_ms"], group["oracle_p50_ms"])
+            oracles = ratio(group["p50_ms"], group["oracle_p50_ms"])
             table.append(
                 [
                     row["scenario"] + ("" if name == "all" else f": {name}"),
@@ -65,7 +59,7 @@ def latency_table(rows: Iterable[Row]) -> Table:
                     _number(group["frames"], "d"),
                     _number(group["answered"], "d"),
                     *(_number(group.get(key), ".0f") for _, key in _PERCENTILES),
-                    _number(ratio, ".2f"),
+                    _number(oracles, ".2f"),
                     _number(row["cpu_ms_per_frame"], ".2f"),
                     _number(row["missing"], "d"),
                     _number(row["foreign_cores"], ".2f"),
@@ -78,8 +72,79 @@ def target_table(checks: Iterable[Check]) -> Table:
     """Each target, what was measured, and whether that is enough."""
     table = [["target", "measured", "bound", ""]]
     for check in checks:
-        bound = f"{'<=' if check.most else '>='} {check.bound:.4g}"
-        table.append([check.what, f"{check.value:.4g}", bound, "met" if check.met else "MISSED"])
+        bound = "-" if check.bound is None else f"{'<=' if check.most else '>='} {check.bound:.4g}"
+        table.append([check.what, _number(check.value, ".4g"), bound, check.state])
+    return table
+
+
+def versus_table(rows: Sequence[Row]) -> Table:
+    """Ours beside the others', figure by figure."""
+    table = [["scenario", "figure", "riverlens", "engineer", "one by one", ""]]
+    for one in versus(rows):
+        values = (_number(value, ".3g") for value in (one.ours, one.engineer, one.one_by_one))
+        table.append([one.scenario, one.figure, *values, one.standing])
+    return table
+
+
+def hops_table(rows: Sequence[Row]) -> Table:
+    """Kafka's hops alone, and what they leave of the oracle: p50 / p99 in ms."""
+    found = Rows(rows)
+    table = [["device", "load", "oracle", "hops alone", f"{ORACLES:g} oracles + hops", "riverlens"]]
+    for device in DEVICES:
+        for load in LOADS:
+            hops, ours = (found.paced(stack, device, load) for stack in (HOPS, OURS))
+            if hops is None:
+                continue
+            pairs = [
+                [latency(hops, f"oracle_p{percent}_ms") for percent in (50, 99)],
+                [latency(hops, f"p{percent}_ms") for percent in (50, 99)],
+                [latency(ours, f"p{percent}_ms") for percent in (50, 99)],
+            ]
+            sums = [
+                times(oracle, ORACLES, hop) if hop is not None else None
+                for oracle, hop in zip(pairs[0], pairs[1], strict=True)
+            ]
+            pairs.insert(2, sums)
+            cells = [" / ".join(_number(value, ".0f") for value in pair) for pair in pairs]
+            table.append([device, f"{load:.0%}", *cells])
+    return table
+
+
+def stages_table(rows: Iterable[Row]) -> Table:
+    """Where a frame's time goes in riverlens, by its own metrics, mean in ms; cores of the whole line."""
+    stages = ("broker", "queue", "decode", "predict", "publish")
+    table = [["scenario", "rows a batch", *stages, "cores: worker", "Kafka", "device", "cameras"]]
+    for row in rows:
+        if row["kind"] == "paced" and row.get("stages_ms"):
+            line = row["line_cores"]
+            cells = [_number(row["stages_ms"].get(stage), ".1f") for stage in stages]
+            cores = [row["cpu_cores"], *(line.get(name) for name in ("kafka", "device", "feed"))]
+            table.append(
+                [
+                    row["scenario"],
+                    _number(row["rows_a_batch"], ".1f"),
+                    *cells,
+                    *(_number(c, ".2f") for c in cores),
+                ]
+            )
+    return table
+
+
+def start_table(rows: Iterable[Row]) -> Table:
+    """Starts: the median and each."""
+    table = [["scenario", "stack", "first Predict s, median", "each", "RSS MB"]]
+    for row in rows:
+        if row["kind"] == "start":
+            each = ", ".join(f"{value:.2f}" for value in row["first_predicts_s"])
+            table.append(
+                [
+                    row["scenario"],
+                    row["stack"],
+                    _number(row["first_predict_s"], ".2f"),
+                    each,
+                    _number(row["rss_start_mb"], ".0f"),
+                ]
+            )
     return table
 
 
@@ -109,36 +174,5 @@ def verdict_lines(rows: Sequence[Row]) -> list[str]:
     return [head, *(f"- {line}" for line in lines)]
 
 
-def results_page(results: Mapping[str, Any]) -> str:
-    """RESULTS.md, whole."""
-    rows: Sequence[Row] = results["rows"]
-    machine = results["machine"]
-    noise = disturbed(rows)
-    where = f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB"
-    parts = [
-        "# What riverlens reaches, beside what others reach",
-        _HOW,
-        f"{results['at']}, {where}, Python {machine['python']}.",
-        "## Targets",
-        markdown(target_table(targets(rows))),
-        "## Does the comparison count?",
-        "\n".join(verdict_lines(rows)),
-        "## At saturation",
-        markdown(capacity_table(rows)),
-        "## At a given load",
-        markdown(latency_table(rows)),
-    ]
-    if noise:
-        parts += [
-            "## Disturbed",
-            "Others worked on the machine beside these runs:\n" + "\n".join(f"- {line}" for line in noise),
-        ]
-    return "\n\n".join(parts) + "\n"
-
-
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def _ratio(value: float | None, of: float | None) -> float | None:
-    return value / of if value is not None and of else None

@@ -35,13 +35,18 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a device ran: begun and ended at these seconds, for these calls together."""
+    """What a device ran: begun and ended at these seconds, for these calls together.
+
+    Attributes:
+        waited_s: how long the first call of them waited for the device.
+    """
 
     begun_s: float
     ended_s: float
     rows: int
     calls: tuple[CallId, ...]
     device: int
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,8 @@ class Schedule:
         device = min(range(len(self._free_s)), key=self._free_s.__getitem__)
         ended_s = begun_s + self.setup.cost.service_s(rows, self.setup.factor)
         self._free_s[device] = ended_s
-        return Batch(begun_s, ended_s, rows, tuple(member.call for member in members), device)
+        calls = tuple(member.call for member in members)
+        return Batch(begun_s, ended_s, rows, calls, device, begun_s - members[0].arrived_s)
 
     def _fits(self, rows: int, most: int, begun_s: float) -> bool:
         """Whether the next call had arrived when the batch began, and has room in it."""

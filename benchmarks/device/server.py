@@ -149,6 +149,7 @@ class SimulatedServer:
                     batch.rows,
                     len(batch.calls),
                     batch.device,
+                    batch.waited_s,
                 ]
                 for batch in self.batches
             ],

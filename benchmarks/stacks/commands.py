@@ -89,5 +89,8 @@ STACKS: Mapping[str, Stack] = {
             "log",
         ),
         Stack("one-by-one", "one image per call, as the tutorials do", _comparison("one_by_one"), "log"),
+        Stack(
+            "hops", "no model: a frame read is an event at once; what Kafka costs", _comparison("hops"), "log"
+        ),
     )
 }

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.run import ROOT
+from benchmarks.cli import ROOT
+from benchmarks.store import Store
 
 pytestmark = pytest.mark.alone
 
@@ -41,4 +42,14 @@ def test_three_seconds_of_paced_frames_have_their_figures(tmp_path: Path) -> Non
     assert group["answered"] == group["frames"] > 0
     assert group["p50_ms"] > 0.9 * group["oracle_p50_ms"] > 3
     assert "THE COMPARISON IS VOID" in text, "the comparison workers were not measured"
+    assert set(row["stages_ms"]) == {"broker", "queue", "decode", "predict", "publish"}
     assert (tmp_path / "latency-fast.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_what_was_measured_is_neither_lost_nor_measured_again(tmp_path: Path) -> None:
+    """`--resume` finds nothing left to do, `--report` tells the same figures, both within seconds."""
+    Store(tmp_path).keep("smoke", [], ["smoke"])
+    for word in ("--resume", "--report"):
+        text, rows = _figures(tmp_path, "smoke", word)
+        assert rows == []
+        assert ("already" in text) is (word == "--resume")

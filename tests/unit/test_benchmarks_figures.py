@@ -1,4 +1,4 @@
-"""From what was seen to figures, verdicts and tables."""
+"""From what was seen to figures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.admin import read_metrics
 from benchmarks.cost import Cost
 from benchmarks.figures import figures
 from benchmarks.observed import Run, Seen, Sent, Usage
-from benchmarks.plots import latency_plot
 from benchmarks.scenario import Scenario
-from benchmarks.tables import latency_table, markdown, plain, results_page
-from benchmarks.verdict import Check, comparison, disturbed, targets
 
 FRAMES = 1000
 
@@ -32,7 +30,7 @@ def _run(**changes: Any) -> Run:
         "expected": FRAMES,
         "usage": [Usage(99, 1.0, 50_000_000, 10.0), Usage(102, 2.5, 50_000_000, 13.0)],
         "others": {"kafka": [Usage(99, 0.0, 0, 10.0), Usage(102, 0.3, 0, 13.0)]},
-        "device": [{"devices": 1, "batches": [[100.4, 100.6, 60, 1, 0], [100.7, 100.8, 32, 1, 0]]}],
+        "device": [{"devices": 1, "batches": [[100.4, 100.6, 60, 1, 0, 0.0], [100.7, 100.8, 32, 1, 0, 0.0]]}],
         "started_s": 98.0,
         "ready_s": 99.0,
         "rss_start_bytes": 50_000_000,
@@ -81,61 +79,39 @@ def test_repeats_are_counted_and_the_first_event_times_the_frame() -> None:
     assert found["latency"]["all"]["p100_ms"] < 60
 
 
-def _rows(engineer_p50_ms: float = 140, ceiling: float = 99.5) -> list[dict[str, Any]]:
-    rows = []
-    for stack, p50_ms in (("riverlens", 65.0), ("engineer", engineer_p50_ms)):
-        for device in ("slow", "fast"):
-            row = figures(_run(stack=stack)) | {"device": device, "foreign_cores": 0.0}
-            rows.append(row | {"kind": "saturation", "latency": {}, "of_ceiling_percent": ceiling})
-            group = row["latency"]["all"] | {"p50_ms": p50_ms, "oracle_p50_ms": 64.0, "oracle_p99_ms": 85.0}
-            rows.append(row | {"latency": {"all": group}})
-    return rows
+@pytest.mark.parametrize(
+    ("waits", "batches"), [([0.6] * 7 + [0.01] * 9, 7), ([0.6] * 30, 30), ([0.0] * 9, 0)]
+)
+def test_batches_until_calls_come_just_in_time_again(waits: list[float], batches: int) -> None:
+    """After the change at 100 s: those before the first five in a row that hardly waited; all where never."""
+    told = [[99.0, 99.9, 8, 1, 0, 0.8]]
+    told += [[100 + i, 100.9 + i, 8, 1, 0, wait] for i, wait in enumerate(waits)]
+    found = figures(_run(changed_s=100.0, device=[{"devices": 1, "batches": told}]))
+    assert found["refit_batches"] == batches
+    assert figures(_run())["refit_batches"] is None
 
 
-def test_the_comparison_counts_only_where_the_other_worker_is_as_good_as_known() -> None:
-    """Ceiling of both devices >= 98 %, p50 at 60 % 2.0 to 2.3 oracles; not measured is not reached."""
-    assert comparison(_rows())[0]
-    assert not comparison(_rows(engineer_p50_ms=100))[0]
-    assert not comparison(_rows(ceiling=97))[0]
-    assert not comparison([])[0]
+def test_a_long_runs_window_leaves_out_no_more_than_seconds_at_its_edges() -> None:
+    """Of 600 s at saturation 560 s count, of 1 s three quarters."""
+    scenario = Scenario("test", "saturation", "slow", Cost(20, 3))
+    for span_s, window_s in ((600, 560), (1, 0.75)):
+        appended_s = 100 + np.arange(FRAMES) * span_s / (FRAMES - 1)
+        zeros = np.zeros(FRAMES, np.int64)
+        found = figures(_run(scenario=scenario, sent=None, seen=Seen(zeros, zeros, appended_s, 0)))
+        assert found["window_s"] == pytest.approx(window_s)
 
 
-def test_a_target_is_met_on_its_own_side_of_the_bound() -> None:
-    """Upper bounds from below, lower ones from above."""
-    assert Check("latency", 10, 11).met
-    assert not Check("latency", 12, 11).met
-    assert Check("ceiling", 99, 98, most=False).met
-    assert not Check("ceiling", 97, 98, most=False).met
-
-
-def test_targets_are_told_only_of_what_was_measured() -> None:
-    """A ratio to the other worker is there once both are; nothing is made up."""
-    found = {check.what: check.value for check in targets(_rows())}
-    assert found["p50 at 60 % on the slow device, of the engineer's"] == pytest.approx(65 / 140)
-    assert targets([]) == []
-
-
-def test_the_page_says_so_where_others_worked_on_the_machine() -> None:
-    """Runs beside foreign load are named, and a void comparison is told as such."""
-    rows = _rows()
-    rows[0]["foreign_cores"] = 0.8
-    machine = {"cores": 2, "processor": "x", "memory_gb": 8, "python": "3.11"}
-    page = results_page({"at": "today", "machine": machine, "rows": rows})
-    assert disturbed(rows) == ["test / riverlens: 0.8 cores"]
-    assert "## Disturbed" in page
-    assert "The comparison counts." in page
-    void = results_page({"at": "today", "machine": machine, "rows": rows[:2]})
-    assert "THE COMPARISON IS VOID" in void
-
-
-def test_tables_have_a_cell_for_every_column() -> None:
-    """On a page and in a terminal."""
-    table = latency_table(_rows())
-    assert {len(row) for row in table} == {len(table[0])}
-    assert len(plain(table).splitlines()) == len(table)
-    assert len(markdown(table).splitlines()) == len(table) + 1
-
-
-def test_the_plot_has_a_line_for_each_stack_and_the_oracle() -> None:
-    """p50 and p99 of each."""
-    assert latency_plot(_rows(), "slow", 300).count("<polyline") == 6
+def test_the_workers_own_metrics_tell_its_stages_and_shares() -> None:
+    """Sums over counts of all workers, in ms; the published events of each."""
+    page = """\
+# TYPE riverlens_frames counter
+riverlens_frames_total{{outcome="published",reason=""}} {published}
+riverlens_frames_total{{outcome="dead_lettered",reason="undecodable"}} 7
+# TYPE riverlens_stage_seconds histogram
+riverlens_stage_seconds_bucket{{stage="queue",le="+Inf"}} 10
+riverlens_stage_seconds_count{{stage="queue"}} 10
+riverlens_stage_seconds_sum{{stage="queue"}} {queue_s}
+"""
+    told = read_metrics([page.format(published=3, queue_s=0.1), page.format(published=4, queue_s=0.3)])
+    assert told.published == [3, 4]
+    assert told.stages_ms == {"queue": pytest.approx(20)}
