@@ -34,7 +34,7 @@ class Batcher:
         self._rows = rows
         self._most = limits
         self._open = OpenBatches(limits, freshness)
-        self._fresh = freshness is not None
+        self._freshness = freshness
         self._pass_by = pass_by
         self._metrics = metrics
         self._changed = Signal()
@@ -54,7 +54,8 @@ class Batcher:
                 self._waiting += self._share(row)
                 superseded = self._open.add(row)
                 if superseded is not None:
-                    self._drop([superseded], DropReason.SUPERSEDED)
+                    self._waiting -= self._share(superseded)
+                    self._pass_by([dropped(superseded.source, DropReason.SUPERSEDED)])
             self._changed.fire()
         self._ended = True
         self._changed.fire()
@@ -72,8 +73,8 @@ class Batcher:
         while True:
             await self._changed.until(lambda: len(self._open) > 0 or self._ended)
             now_s = time.monotonic()
-            if self._fresh:
-                self.sweep(now_s)
+            if self._freshness is not None and (stale := self.sweep(now_s)):
+                self._pass_by(stale)
             batch = self._open.take(now_s, draining=self._ended)
             if batch is not None:
                 break
@@ -85,16 +86,17 @@ class Batcher:
         self._metrics.batch_rows.observe(len(batch.frames))
         return batch
 
-    def sweep(self, now_s: float) -> None:
-        """Stale rows wait no more."""
+    def sweep(self, now_s: float) -> list[Rejected]:
+        """Remove and return stale rows, those that still wait in the channel included."""
+        freshness = self._freshness
+        if freshness is None:
+            return []
         stale = self._open.sweep(now_s)
         if stale:
-            self._drop(stale, DropReason.STALE)
+            self._waiting -= sum(map(self._share, stale))
             self._changed.fire()
-
-    def _drop(self, rows: Sequence[DecodedFrame], reason: DropReason) -> None:
-        self._waiting -= sum(map(self._share, rows))
-        self._pass_by([dropped(row.source, reason) for row in rows])
+        unread = self._rows.remove(lambda row: freshness.stale(row.source, now_s))
+        return [dropped(row.source, DropReason.STALE) for row in (*stale, *unread)]
 
     @property
     def waiting(self) -> int:

@@ -1,7 +1,10 @@
 """Turns frames into rows on threads. Shell.
 
 Encoded frames that go to the model as they are need only a look at the header and never leave the event
-loop. Frames of a lease that is no longer open are fenced unread.
+loop. Frames of a lease that is no longer open are fenced unread, stale ones dropped.
+
+Frames are taken only once there is room for their rows: those that wait in Admission may still be dropped
+or superseded.
 """
 
 from __future__ import annotations
@@ -12,11 +15,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from riverlens.drop import DropReason
 from riverlens.signature import InputKind
 from riverlens_worker.admission import Admitted
 from riverlens_worker.channel import Channel, EndOfStream
 from riverlens_worker.decoding import UndecodableError, quick_row, to_row
-from riverlens_worker.messages import DecodedFrame, LeasedFrame, Prediction, Rejected, dead_letter, fenced
+from riverlens_worker.freshness import Freshness
+from riverlens_worker.messages import (
+    DecodedFrame,
+    LeasedFrame,
+    Prediction,
+    Rejected,
+    dead_letter,
+    dropped,
+    fenced,
+)
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.target import Row, Target
 
@@ -32,11 +45,16 @@ Decoded = DecodedFrame | Rejected
 
 @dataclass(frozen=True, slots=True)
 class DecodePoolPorts:
-    """Where frames come from and go to."""
+    """Where frames come from and go to.
+
+    Attributes:
+        freshness: the cameras' policies; None where every frame counts.
+    """
 
     take: Callable[[int], Awaitable[list[Admitted]]]
     decoded: Channel[DecodedFrame]
     results: Channel[Prediction | Rejected]
+    freshness: Freshness | None = None
 
 
 class DecodePool:
@@ -49,6 +67,7 @@ class DecodePool:
         self._metrics = metrics
         self.held = 0
         """Frames taken and not passed on yet."""
+        self._undecoded: list[list[LeasedFrame]] = []
 
     async def run(self) -> None:
         """Decode until the input ends, then close the output."""
@@ -59,9 +78,11 @@ class DecodePool:
         self._ports.decoded.close()
 
     async def _work(self, threads: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
         most = _LOOK_FRAMES if self._target.kind is InputKind.ENCODED else _CHUNK_FRAMES
+        waiting: list[LeasedFrame] = []
+        self._undecoded.append(waiting)
         while True:
+            await self._ports.decoded.until_room()
             try:
                 taken = await self._ports.take(most)
             except EndOfStream:
@@ -69,20 +90,42 @@ class DecodePool:
             self.held += len(taken)
             done, slow = self._look(taken)
             await self._pass_on(done)
-            while slow:
-                decoded = await loop.run_in_executor(threads, self._decode_some, slow[:_CHUNK_FRAMES])
-                del slow[: len(decoded)]
-                await self._pass_on(decoded)
+            waiting += slow
+            await self._decode_all(waiting, threads)
+
+    async def _decode_all(self, waiting: list[LeasedFrame], threads: ThreadPoolExecutor) -> None:
+        """Decode what takes a thread; meanwhile `sweep` may shorten the list."""
+        loop = asyncio.get_running_loop()
+        while waiting:
+            chunk = waiting[:_CHUNK_FRAMES]
+            del waiting[:_CHUNK_FRAMES]
+            decoded = await loop.run_in_executor(threads, self._decode_some, chunk)
+            waiting[:0] = chunk[len(decoded) :]
+            await self._pass_on(decoded)
+            await self._ports.decoded.until_room()
+
+    def sweep(self, freshness: Freshness, now_s: float) -> list[Rejected]:
+        """Frames that have gone stale before they were decoded; they wait no more."""
+        gone: list[Rejected] = []
+        for frames in self._undecoded:
+            stale = [frame for frame in frames if freshness.stale(frame, now_s)]
+            frames[:] = [frame for frame in frames if frame not in stale]
+            gone += [dropped(frame, DropReason.STALE) for frame in stale]
+        self.held -= len(gone)
+        return gone
 
     def _look(self, items: Sequence[Admitted]) -> tuple[list[Decoded], list[LeasedFrame]]:
         """What needs no decoding, done; and the frames that take a thread."""
         done: list[Decoded] = []
         slow: list[LeasedFrame] = []
+        freshness = self._ports.freshness
         for item in items:
             if isinstance(item, Rejected):
                 done.append(item)
             elif not item.lease.open:
                 done.append(fenced(item))
+            elif freshness is not None and freshness.stale(item, time.monotonic()):
+                done.append(dropped(item, DropReason.STALE))
             else:
                 started_s = time.monotonic()
                 row = quick_row(item.image, item.content_type, self._target)
@@ -114,7 +157,8 @@ class DecodePool:
             await self._ports.results.send_many(rejected)
             self.held -= len(rejected)
         if rows:
-            await self._ports.decoded.send_many(rows)
+            # There was room when they were taken; one trip of each thread may pass it.
+            self._ports.decoded.put_many(rows)
             self.held -= len(rows)
 
 

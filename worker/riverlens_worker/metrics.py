@@ -12,6 +12,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from riverlens.dead_letter import Reason
+from riverlens.drop import DropReason
 from riverlens_worker.histograms import HistogramFamily
 from riverlens_worker.messages import BatchReason, Outcome
 
@@ -73,6 +74,8 @@ class Metrics:
         self.frames(Outcome.FENCED.value, "")
         for reason in Reason:
             self.frames(Outcome.DEAD_LETTERED.value, reason.value)
+        for drop_reason in DropReason:
+            self.frames(Outcome.DROPPED.value, drop_reason.value)
         for batch_reason in BatchReason:
             self.batches(batch_reason.value)
         for code in _COMMON_CODES:
@@ -92,6 +95,8 @@ class Metrics:
         self._camera_frames = Counter(
             "riverlens_camera_frames", "Events published, by camera", ["camera"], registry=registry
         )
+        text = "Frames that a freshness policy dropped, by camera"
+        self._camera_drops = Counter("riverlens_camera_drops", text, ["camera", "reason"], registry=registry)
         text = "Capture to acknowledged event"
         latency = HistogramFamily("riverlens_frame_latency_seconds", text, None, _LATENCY_S, registry)
         self.frame_latency = latency.child()
@@ -99,6 +104,7 @@ class Metrics:
         stages = HistogramFamily("riverlens_stage_seconds", text, "stage", _STAGE_S, registry)
         self.stage = {stage: stages.child(stage.name.lower()) for stage in Stage}
         self._cameras: dict[str, Counter] = {}
+        self._dropping: set[str] = set()
         self.reference_seconds = Histogram(
             "riverlens_reference_seconds",
             "Time to fetch a frame that is a reference, all tries together, successful or not",
@@ -253,6 +259,14 @@ class Metrics:
                 return self._camera_frames.labels(OTHER_CAMERAS)
             child = self._cameras[camera] = self._camera_frames.labels(camera)
         return child
+
+    def camera_drops(self, camera: str, reason: str) -> Counter:
+        """One child for each of the first 200 cameras and reason, one a reason for all others."""
+        if camera not in self._dropping and len(self._dropping) >= MAX_CAMERAS:
+            camera = OTHER_CAMERAS
+        else:
+            self._dropping.add(camera)
+        return self._camera_drops.labels(camera, reason)
 
     def arrived(self) -> float:
         """Frames that came to this worker's partitions: read, or waiting on Kafka."""

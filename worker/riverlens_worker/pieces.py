@@ -7,10 +7,11 @@ So one guilty frame among n costs about log2(n) smaller calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from riverlens_worker.messages import BatchReason, DecodedFrame
+from riverlens.drop import DropReason
+from riverlens_worker.freshness import Freshness
+from riverlens_worker.messages import BatchReason, DecodedFrame, Rejected, dropped
 
 TRIES = 3
 """Failures, while other calls pass, after which a group is searched and a single frame is given up."""
@@ -51,13 +52,18 @@ class Piece:
         return self.tries >= (1 if self.searched and len(self.frames) > 1 else TRIES)
 
 
-def sift(piece: Piece, doomed: Callable[[DecodedFrame], bool]) -> list[DecodedFrame]:
-    """Take out and return the frames of which `doomed` holds, those of the rest included."""
-    gone = [frame for frame in (*piece.frames, *piece.rest) if doomed(frame)]
+def drop_stale(piece: Piece, freshness: Freshness, now_s: float) -> list[Rejected]:
+    """Take the stale frames out, those of the rest included; returns their rejections."""
+    gone = [frame for frame in (*piece.frames, *piece.rest) if freshness.stale(frame.source, now_s)]
     if gone:
         piece.frames = [frame for frame in piece.frames if frame not in gone]
         piece.rest = [frame for frame in piece.rest if frame not in gone]
-    return gone
+    return [dropped(frame.source, DropReason.STALE) for frame in gone]
+
+
+def unless_empty(piece: Piece) -> list[Piece]:
+    """The piece; where it has no frames left, what remains of its other half."""
+    return [piece] if piece.frames else release_rest(piece)
 
 
 def in_pieces(frames: list[DecodedFrame], rows: int, reason: BatchReason) -> list[Piece]:

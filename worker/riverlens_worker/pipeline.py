@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from riverlens_worker.backoff import Deadline
@@ -23,6 +24,7 @@ from riverlens_worker.batching import Limits
 from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
 from riverlens_worker.endpoints import Endpoints
+from riverlens_worker.freshness import Freshness
 from riverlens_worker.loop_lag import LoopLag
 from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
 from riverlens_worker.metrics import Lifecycle, Metrics, value_of
@@ -32,6 +34,7 @@ from riverlens_worker.publisher import Publisher, PublisherPorts
 from riverlens_worker.references import ReferencePorts, References
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source import Source
+from riverlens_worker.sweeper import Sweeper
 from riverlens_worker.watchdog import Reading
 from riverlens_worker.watching import Watching, partition_readings, unread_frames
 
@@ -61,7 +64,11 @@ class Pipeline:
         # At most one batch's worth is decoded ahead, in frames and in bytes.
         most = Limits(settings.max_batch_size, settings.max_batch_bytes)
         self._decoded: Channel[DecodedFrame] = Channel(most.nbytes, most.share)
-        self._source = Source(settings, metrics, time.monotonic())
+        policies = settings.policies
+        # Where every frame counts nobody asks, and nothing is swept.
+        self._freshness = policies if policies.asks else None
+        pass_by = self._results.put_many if policies.asks else None
+        self._source = Source(settings, metrics, time.monotonic(), pass_by)
         self._references = References(
             ReferencePorts(self._source.take, self._source.changed, self._source.hold), settings, metrics
         )
@@ -160,7 +167,9 @@ class Pipeline:
         watching = self._watching = self._watchdog(stages)
         self._not_ready = ""
         async with asyncio.TaskGroup() as group:
-            parts = (self._source.run(), self._watch(stages), watching.run(), LoopLag(self._metrics).run())
+            parts = [self._source.run(), self._watch(stages), watching.run(), LoopLag(self._metrics).run()]
+            if self._freshness is not None:
+                parts.append(self._sweeper(stages, self._freshness).run())
             side = [group.create_task(part) for part in parts]
             publishing = group.create_task(self._publisher.run())
             async with asyncio.TaskGroup() as front:
@@ -194,22 +203,35 @@ class Pipeline:
         settings, metrics = self._settings, self._metrics
         # A model that fixes its rows gets calls of just so many: more in one would run one after the other.
         limits = Limits(model.layout.rows or settings.max_batch_size, settings.max_batch_bytes)
-        batcher = Batcher(self._decoded, limits, metrics)
+        freshness = self._freshness
+        batcher = Batcher(self._decoded, limits, metrics, freshness, self._results.put_many)
         decode_pool = DecodePool(
-            DecodePoolPorts(self._references.take, self._decoded, self._results),
+            DecodePoolPorts(self._references.take, self._decoded, self._results, freshness),
             model.target,
             settings.decode_threads,
             metrics,
         )
         predictor = Predictor(
             PredictorPorts(
-                batcher.take, batcher.full, batcher.until_full, self._results, batcher.limit, self._waiting
+                batcher.take,
+                batcher.full,
+                batcher.until_full,
+                self._results,
+                batcher.limit,
+                self._waiting,
+                freshness,
             ),
             self._endpoints,
             model,
             metrics,
         )
         return _Stages(decode_pool, batcher, predictor)
+
+    def _sweeper(self, stages: _Stages, freshness: Freshness) -> Sweeper:
+        decoding, calling = (
+            partial(stage.sweep, freshness) for stage in (stages.decode_pool, stages.predictor)
+        )
+        return Sweeper((self._source.sweep, decoding, stages.batcher.sweep, calling), self._results.put_many)
 
     def _waiting(self, why: str) -> None:
         """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""

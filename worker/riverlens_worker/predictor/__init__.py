@@ -17,12 +17,13 @@ from riverlens_worker.channel import EndOfStream
 from riverlens_worker.endpoint_load import Call
 from riverlens_worker.endpoints import Endpoint, Endpoints
 from riverlens_worker.errors import BACKOFFS, Action, ModelError, Verdict
+from riverlens_worker.freshness import Freshness
 from riverlens_worker.grouping import best_rows
 from riverlens_worker.limits import CallLimits
 from riverlens_worker.messages import BatchReason, Prediction, Rejected, fenced
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.model import ServedModel
-from riverlens_worker.pieces import Piece, after_pass, in_pieces, release_rest
+from riverlens_worker.pieces import Piece, after_pass, drop_stale, in_pieces, release_rest, unless_empty
 from riverlens_worker.predictor.call import Caller
 from riverlens_worker.predictor.judge import Failed, Judge, Outcome
 from riverlens_worker.predictor.ports import PredictorPorts
@@ -72,6 +73,10 @@ class Predictor:
     def rows_per_s(self, rows: int) -> float | None:
         """What all servers can do together in calls of `rows` rows; None while unknown."""
         return self._endpoints.rows_per_s(rows)
+
+    def due_in_s(self) -> float:
+        """Seconds until the next batch leaves; not above 0: at once; infinite: only an answer can tell."""
+        return self._endpoints.due_s(full=False) - time.monotonic()
 
     async def run(self) -> None:
         """Predict until the input ends and everything taken has its answer.
@@ -175,11 +180,22 @@ class Predictor:
             self._wake.set()
 
     async def _fence(self, piece: Piece) -> None:
-        """Frames of partitions that moved on are fenced before they cost device time."""
-        lost = [frame for frame in piece.frames if not frame.source.lease.open]
-        if lost:
+        """Frames of partitions that moved on, and stale ones, go before they cost device time."""
+        gone = [fenced(frame.source) for frame in piece.frames if not frame.source.lease.open]
+        if gone:
             piece.frames = [frame for frame in piece.frames if frame.source.lease.open]
-            await self._ports.results.send_many([fenced(frame.source) for frame in lost])
+        if self._ports.freshness is not None:
+            gone += drop_stale(piece, self._ports.freshness, time.monotonic())
+        if gone:
+            await self._ports.results.send_many(gone)
+
+    def sweep(self, freshness: Freshness, now_s: float) -> list[Rejected]:
+        """Frames that have gone stale while no server took them; they wait no more."""
+        gone = [r for p in (*self._pieces, *self._pausing) for r in drop_stale(p, freshness, now_s)]
+        if gone:
+            self._pieces = deque(left for piece in self._pieces for left in unless_empty(piece))
+            self._wake.set()
+        return gone
 
     async def _passed(self, piece: Piece, answers: list[Prediction | Rejected]) -> None:
         if answers:

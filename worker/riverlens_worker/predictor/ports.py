@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from riverlens_worker.batching import Limits
 from riverlens_worker.channel import Channel
+from riverlens_worker.freshness import Freshness
 from riverlens_worker.messages import Batch, Prediction, Rejected
 
 
@@ -17,6 +18,7 @@ class PredictorPorts:
     Attributes:
         full: whether a batch waits that cannot grow any more.
         until_full: returns once `full` is what is given.
+        freshness: the cameras' policies; None where every frame counts.
     """
 
     take: Callable[[], Awaitable[Batch]]
@@ -25,3 +27,4 @@ class PredictorPorts:
     results: Channel[Prediction | Rejected]
     limit: Callable[[Limits], None]
     waiting: Callable[[str], None]
+    freshness: Freshness | None = None

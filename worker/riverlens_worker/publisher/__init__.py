@@ -19,7 +19,7 @@ from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
 from riverlens_worker.publisher.delivery import Delivery
-from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, event_record
+from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, drop_record, event_record
 from riverlens_worker.publisher.producer import see_topics
 from riverlens_worker.publisher.sender import Sender
 from riverlens_worker.publisher.transactions import GroupPorts, Transactions
@@ -146,6 +146,8 @@ class Publisher:
             await self._delivery.deliver(event_record(result, self._topics, now_ms))
         elif result.outcome is Outcome.DEAD_LETTERED:
             await self._delivery.deliver(dead_letter_record(result, self._topics, now_ms))
+        elif self._settings.publish_drops:
+            await self._delivery.deliver(drop_record(result, self._topics, now_ms))
         else:
             self._delivery.pass_over(Settled(source, result.outcome, result.reason))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_headers
+from riverlens.drop import Drop
 from riverlens.event import Event, Model
 from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
 
@@ -127,6 +128,32 @@ def _model(name: str, version: int, signature: str) -> Model:
     return Model(name, version, signature)
 
 
+def drop_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgoing:
+    """What stands in the place of a dropped frame's event. `now_ms` (wall clock) ends its age."""
+    source = rejected.source
+    frame, lease = source.frame, source.lease
+    drop = Drop(
+        origin=Origin(lease.topic, lease.partition, source.offset),
+        camera_id=frame.camera_id,
+        frame_id=frame.frame_id,
+        sequence=frame.sequence,
+        captured_at_ms=frame.captured_at_ms,
+        reason=rejected.reason,
+        age_ms=round(float(max(0, now_ms - frame.captured_at_ms)), 1),
+        traceparent=frame.traceparent,
+    )
+    return Outgoing(
+        topic=topics.events,
+        partition=lease.partition,
+        key=frame.key(),
+        value=drop.to_json(),
+        headers=drop.headers(),
+        settled=Settled(source, Outcome.DROPPED, rejected.reason),
+        captured_at_ms=frame.captured_at_ms,
+        made_at_ms=now_ms,
+    )
+
+
 def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgoing:
     """The dead letter of one frame: key, value and headers as they came, and why."""
     source = rejected.source
@@ -156,9 +183,9 @@ def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgo
 def instead(outgoing: Outgoing, dlq: str, error: BaseException, *, too_large: bool) -> Outgoing | None:
     """What takes the place of a record that Kafka refuses for good; None where nothing is left to try.
 
-    An event gives way to its dead letter, a dead letter to a smaller one.
+    An event or a drop gives way to its frame's dead letter, a dead letter to a smaller one.
     """
-    if not outgoing.is_event:
+    if outgoing.settled.outcome is Outcome.DEAD_LETTERED:
         return smaller(outgoing)
     reason = Reason.EVENT_TOO_LARGE if too_large else Reason.EVENT_REJECTED
     rejected = Rejected(outgoing.settled.source, Outcome.DEAD_LETTERED, reason.value, repr(error))

@@ -67,6 +67,8 @@ class SourceState:
         reason = "" if outcome is Outcome.FENCED else settled.reason
         self.leases.settle(source, fenced=outcome is Outcome.FENCED)
         self.metrics.frames(outcome.value, reason).inc()
+        if outcome is Outcome.DROPPED:
+            self.metrics.camera_drops(source.frame.camera_id, reason).inc()
         self.metrics.in_flight_frames.dec()
         self.metrics.in_flight_bytes.dec(source.nbytes)
         self.changed.fire()
