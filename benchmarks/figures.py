@@ -13,9 +13,10 @@ from benchmarks.scenario import MAX_ROWS
 
 _STEADY_FROM, _STEADY_TO = 0.2, 0.95
 _MOST_EDGE_S = 20.0
-_ON_TIME_SHARE = 0.15
-"""A call came just in time if it waited at the device for no more than this part of its service time."""
-_ON_TIME_CALLS = 5
+_EARLY_SHARE = 0.3
+"""A call came too early if it waited at the device for more than this part of its service time."""
+_IN_A_ROW = 6
+_LOOKED_AT = 60
 
 
 def figures(run: Run) -> dict[str, Any]:
@@ -146,19 +147,19 @@ def _shares(published: Sequence[float]) -> list[float]:
 
 
 def _refit_batches(run: Run) -> int | None:
-    """After the devices became slower: batches until calls came just in time again; all where never.
+    """After the devices became slower: batches until calls came just in time again; if never, all.
 
-    A worker that expects the quicker device sends its calls too early, and they wait there.
+    A worker that expects the quicker device sends its calls too early, and they wait there. Single calls wait
+    also where somebody took the core, so calls are too early where most of several in a row are.
     """
     if run.changed_s is None:
         return None
     batches = sorted(batch for server in run.device for batch in server["batches"])
-    waits = [
-        waited_s / (ended_s - begun_s)
-        for begun_s, ended_s, _, _, _, waited_s in batches
-        if begun_s >= run.changed_s
-    ]
-    for place in range(len(waits)):
-        if all(wait <= _ON_TIME_SHARE for wait in waits[place : place + _ON_TIME_CALLS]):
-            return place
-    return len(waits)
+    since = [batch for batch in batches if batch[0] >= run.changed_s][:_LOOKED_AT]
+    early = [batch[5] > _EARLY_SHARE * (batch[1] - batch[0]) for batch in since]
+    refitted = 0
+    for place in range(len(early)):
+        some = early[place : place + _IN_A_ROW]
+        if 2 * sum(some) >= len(some):
+            refitted = place + max(number for number, one in enumerate(some, 1) if one)
+    return refitted

@@ -81,7 +81,7 @@ class Run:
         started_s, ready_s: when its processes were started, and when they could take frames.
         rss_start_bytes, rss_peak_bytes: when it was ready; the most ever.
         changed_s: when the devices became slower, or None.
-        published: events by worker, where there are several.
+        published: events by worker since all were ready.
         stages_ms: how long a frame was in each stage of the worker, by its own metrics, mean of all.
         decode_cpu_ms: CPU of decoding one image and nothing else, where the stack decodes.
     """

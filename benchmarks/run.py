@@ -74,8 +74,8 @@ class Bench:
             except Exception as error:
                 # Whatever broke one run, the others are worth having; the page says that this one broke.
                 logger.exception("%s / %s broke", scenario.name, name)
-                self._ways.tell(f"{scenario.name}: {name} broke: {error}")
-                row = {"scenario": scenario.name, "stack": name, "error": f"{type(error).__name__}: {error}"}
+                self._ways.tell(f"{scenario.name}: {name} broke: {_in_a_line(error)}")
+                row = {"scenario": scenario.name, "stack": name, "error": _in_a_line(error)}
             found.append({**row, "took_s": round(time.monotonic() - begun_s, 1)})
         return found
 
@@ -133,6 +133,7 @@ class Bench:
             await workers.wait_ready()
             ready_s = time.time()
             rss_start = usage(workers.pids).rss_bytes
+            before = await workers.told()
             if scenario.kind == "paced":
                 await device.forget()
             parts = {"kafka": [self._line.broker_pid], "device": [device.process.pid or 0]}
@@ -158,7 +159,8 @@ class Bench:
             rss_start_bytes=rss_start,
             rss_peak_bytes=peak,
             changed_s=changed_s,
-            published=told.published,
+            # Who joined first had all partitions for a moment.
+            published=[now - then for now, then in zip(told.published, before.published, strict=True)],
             stages_ms=told.stages_ms,
             decode_cpu_ms=decode_ms,
         )
@@ -196,6 +198,11 @@ class Bench:
             if count >= expected and time.monotonic() - since_s > _SETTLED_S:
                 return
             await asyncio.sleep(_LOOK_S)
+
+
+def _in_a_line(error: Exception) -> str:
+    """What happened, without the log that it may carry."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 async def run_scenarios(scenarios: Sequence[Scenario], folder: Path, ways: Ways, keep: Keep) -> None:

@@ -80,10 +80,10 @@ def test_repeats_are_counted_and_the_first_event_times_the_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waits", "batches"), [([0.6] * 7 + [0.01] * 9, 7), ([0.6] * 30, 30), ([0.0] * 9, 0)]
+    ("waits", "batches"), [([0.6] * 7 + [0.01] * 9 + [0.6] + [0.01] * 9, 7), ([0.6] * 30, 30), ([0.0] * 9, 0)]
 )
 def test_batches_until_calls_come_just_in_time_again(waits: list[float], batches: int) -> None:
-    """After the change at 100 s: those before the first five in a row that hardly waited; all where never."""
+    """After the change at 100 s: up to the last too early of six that mostly are; all where never."""
     told = [[99.0, 99.9, 8, 1, 0, 0.8]]
     told += [[100 + i, 100.9 + i, 8, 1, 0, wait] for i, wait in enumerate(waits)]
     found = figures(_run(changed_s=100.0, device=[{"devices": 1, "batches": told}]))
