@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from riverlens_worker.tune.plan import Candidate, neighbours
+from riverlens_worker.tune.plan import Candidate, Server, neighbours
 
 STEP = 1.03
 """Highest carried and lowest failed load end this near; others must carry so much more than the best."""
-_FIRST_STEP = 1.06
+_FIRST_STEP, _MOST_STEP = 1.06, 1.15
 _LEAST_SHARE = 0.05
 _ANSWERED = 0.99
 _LATE_SHARE = 0.05
-_NEAR = 1.25
+_NEAR, _NEAR_WHILE_LATE = 1.25, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,10 @@ class Load:
         return self.answered >= _ANSWERED and self.p99_ms <= target_ms
 
     def doubtful(self, target_ms: float) -> bool:
-        """Whether it failed, but so little that chance may have done it, or while this machine was late."""
-        near = self.answered >= _ANSWERED and self.p99_ms <= _NEAR * target_ms
-        return not self.within(target_ms) and (near or self.late_ms > _LATE_SHARE * target_ms)
+        """Whether it failed so narrowly that chance, or a delay of this machine's own, may have done it."""
+        late = self.late_ms > _LATE_SHARE * target_ms
+        most_ms = (_NEAR_WHILE_LATE if late else _NEAR) * target_ms
+        return not self.within(target_ms) and self.answered >= _ANSWERED and self.p99_ms <= most_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,29 @@ class Trial:
 
     candidate: Candidate
     per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was found.
+
+    Attributes:
+        chosen: the settings.
+        best: the highest load that they carried within the target.
+        server: what was measured of it.
+        tried: how many settings were run.
+        took_s: how long it all took.
+        slow_first: the first call of a size was far slower than the later ones.
+        padding: sizes that the server pads, and to what.
+    """
+
+    chosen: Candidate
+    best: Load
+    server: Server
+    tried: int
+    took_s: float
+    slow_first: bool
+    padding: dict[int, int]
 
 
 class Search:
@@ -130,7 +154,7 @@ class Search:
             return per_s
         if self._failed_per_s == float("inf"):
             per_s = self.best.per_s * self._step
-            self._step **= 2
+            self._step = min(self._step**2, _MOST_STEP)
             return per_s
         if self._failed_per_s / self.best.per_s <= STEP:
             return None

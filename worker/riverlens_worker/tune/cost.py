@@ -12,7 +12,7 @@ _TOGETHER_S = 0.001
 """Answers no further apart were one batch of the server's: calls of unlike sizes end apart by themselves."""
 _SAME = 0.02
 _CLEAR = 0.05
-_SPREADS = 3.0
+_SPREADS = 6.0
 _SLOW_FIRST = 2.0
 _SLOW_FIRST_S = 0.02
 

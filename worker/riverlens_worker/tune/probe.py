@@ -66,8 +66,12 @@ class Probe:
                 queue = [] if most in kept else [most]
                 continue
             self.times.add(rows, seconds)
+            if seconds > target_s:
+                # A first call may be slow for the sake of its being the first.
+                seconds = await self.call(rows)
+                self.times.add(rows, seconds)
             kept.append(rows)
-            if len(kept) > 1 and (seconds > target_s or time.monotonic() > until_s):
+            if seconds > target_s or time.monotonic() > until_s:
                 break
         for number in range(_ROUNDS):
             if number >= _ROUNDS_LEAST and time.monotonic() > until_s:

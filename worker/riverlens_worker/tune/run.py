@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shlex
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
-from riverlens.errors import RiverlensError, SettingsError, UnreachableError
+from riverlens.errors import RiverlensError, UnreachableError
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
 from riverlens_worker.batching import Limits
@@ -21,18 +18,11 @@ from riverlens_worker.endpoints.tls import Tls
 from riverlens_worker.limits import CallLimits
 from riverlens_worker.model import discover
 from riverlens_worker.tune import plan
-from riverlens_worker.tune.choice import Load, Search, Trial
+from riverlens_worker.tune.choice import Load, Search, Trial, Tuned
 from riverlens_worker.tune.cost import padded
-from riverlens_worker.tune.files import (
-    BatchingAdvice,
-    allowed_sizes,
-    batching_text,
-    secrets,
-    settings_text,
-    traps,
-)
 from riverlens_worker.tune.images import images
 from riverlens_worker.tune.load import Line, Schedule
+from riverlens_worker.tune.output import make_folder, write
 from riverlens_worker.tune.plan import Candidate, Server
 from riverlens_worker.tune.probe import Probe
 from riverlens_worker.tune.settings import TuneSettings
@@ -40,12 +30,12 @@ from riverlens_worker.tune.show import Show
 
 _TIMING_SHARE = 0.15
 """Of the whole time, for calls one at a time."""
-_LAST_SHARE = 0.12
-"""Of the whole time, kept for the last table."""
 _WARM_UP_S = 1.0
 _WARM_UP_TARGETS = 4
 _WARM_UP_LOAD = 0.6
-_LEAST_RUN_S, _MOST_RUN_S = 4.0, 7.0
+_LEAST_RUN_S = 3.0
+_MOST_RUN_SHARE = 0.05
+"""Of the whole time, for one run."""
 _FRAMES = 1500
 _LAST_LOADS = (0.3, 0.6, 0.9)
 _GIVE_UP_TARGETS = 3.0
@@ -55,29 +45,6 @@ class TargetError(RiverlensError):
     """No settings reach the latency target; says the best that was reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What was found.
-
-    Attributes:
-        chosen: the settings.
-        best: the highest load that they carried within the target.
-        server: what was measured of it.
-        tried: how many settings were run.
-        took_s: how long it all took.
-        slow_first: the first call of a size was far slower than the later ones.
-        padding: sizes that the server pads, and to what.
-    """
-
-    chosen: Candidate
-    best: Load
-    server: Server
-    tried: int
-    took_s: float
-    slow_first: bool
-    padding: dict[int, int]
-
-
 def main(argv: list[str], prog: str) -> int:
     """Measure, write both files, say how to use them; 0."""
     settings = load(TuneSettings, argv, prog=prog)
@@ -85,9 +52,9 @@ def main(argv: list[str], prog: str) -> int:
     set_up_logs("debug" if settings.log_level == "debug" else "error", settings.log_format)
     logging.getLogger("riverlens_worker").setLevel(logging.NOTSET)
     show = Show(Console(highlight=False, soft_wrap=True))
-    folder = _folder(settings.out)
+    folder = make_folder(settings.out)
     tuned = asyncio.run(tune(settings, show))
-    _write(settings, tuned, folder, show)
+    write(settings, tuned, folder, show)
     return 0
 
 
@@ -138,6 +105,12 @@ async def _measure(
     fixed = probe.model.layout.rows
     await probe.one_by_one(plan.sizes(most, fixed), target_s, settings.seconds * _TIMING_SHARE)
     medians, cost = probe.times.medians(), probe.times.fit.cost()
+    if min(medians.values()) > target_s:
+        raise TargetError(
+            f"latency_target_ms: {settings.latency_target_ms:g} ms is out of reach: on {settings.server} a"
+            f" call of {min(medians)} alone takes {min(medians.values()) * 1000:.0f} ms:"
+            " raise --latency-target-ms, or give it a faster server"
+        )
     assert cost is not None  # noqa: S101  # every size was sent several times
     padding = padded(probe.times, cost[1])
     show.times(medians, padding)
@@ -162,6 +135,7 @@ class _Runner:
         self._show = show
         self._target_ms = settings.latency_target_ms
         # The dispatch clock needs a few calls, and batches some more until they have their usual size.
+        self._most_run_s = max(_LEAST_RUN_S, _MOST_RUN_SHARE * settings.seconds)
         self._warm_up_s = max(_WARM_UP_S, _WARM_UP_TARGETS * self._target_ms / 1000)
 
     async def search(self, server: Server) -> Search:
@@ -178,11 +152,10 @@ class _Runner:
             plan.first_load_per_s(server, rows, target_s),
             self._target_ms,
         )
-        left_s = settings.seconds * _LAST_SHARE
         current: Candidate | None = None
         async with AsyncExitStack() as stack:
             while (trial := search.next()) is not None:
-                if time.monotonic() + _MOST_RUN_S + left_s > self._until_s:
+                if not self._time_for(2 * self._warm_up_s + self._most_run_s):
                     self._show.line("time is up: the best so far counts; see --seconds")
                     break
                 if trial.candidate != current:
@@ -199,7 +172,8 @@ class _Runner:
         """The chosen settings at parts of the load that they carry, and at all of it."""
         async with self._line(chosen) as line:
             await line.run(self._schedule(_WARM_UP_LOAD * best.per_s, self._warm_up_s))
-            seen = [await line.run(self._schedule(best.per_s * part)) for part in _LAST_LOADS]
+            seconds = self._warm_up_s + _LEAST_RUN_S
+            seen = [await line.run(self._schedule(best.per_s * part, seconds)) for part in _LAST_LOADS]
         return [*seen, best]
 
     def _line(self, candidate: Candidate) -> Line:
@@ -210,15 +184,20 @@ class _Runner:
         schedule = self._schedule(trial.per_s)
         seen = await line.run(schedule)
         self._show.trial(trial, seen, self._target_ms)
-        if seen.doubtful(self._target_ms):
+        if seen.doubtful(self._target_ms) and self._time_for(self._warm_up_s + self._most_run_s):
             seen = await line.run(schedule)
             self._show.trial(trial, seen, self._target_ms)
         return seen
 
+    def _time_for(self, seconds: float) -> bool:
+        """Whether so long a run leaves enough for the last table."""
+        last_s = self._warm_up_s + len(_LAST_LOADS) * (self._warm_up_s + _LEAST_RUN_S)
+        return time.monotonic() + seconds + last_s < self._until_s
+
     def _schedule(self, per_s: float, seconds: float | None = None) -> Schedule:
         warm_up_s = self._warm_up_s
         if seconds is None:
-            seconds = warm_up_s + min(max(_FRAMES / per_s, _LEAST_RUN_S), _MOST_RUN_S)
+            seconds = warm_up_s + min(max(_FRAMES / per_s, _LEAST_RUN_S), self._most_run_s)
         # At the lowest loads, a frame at least.
         at_s = plan.arrivals(per_s, seconds, self._settings.cameras) or [0.0]
         return Schedule(at_s, warm_up_s, _GIVE_UP_TARGETS * self._target_ms / 1000)
@@ -232,53 +211,6 @@ class _Runner:
             f"{said} on {self._settings.server}; the best was p99 {seen.p99_ms:.0f} ms at {seen.per_s:.1f}"
             f" frames/s ({candidate.text()}): raise --latency-target-ms, or give it a faster server"
         )
-
-
-def _folder(out: str) -> Path:
-    """Made before minutes are spent on what could then not be written."""
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"out ({out}): {error.strerror or error}") from None
-    return folder
-
-
-def _write(settings: TuneSettings, tuned: Tuned, folder: Path, show: Show) -> None:
-    chosen, best = tuned.chosen, tuned.best
-    allowed = allowed_sizes(chosen.rows, slow_first=tuned.slow_first, padded=tuned.padding)
-    advice = BatchingAdvice(chosen.rows, tuned.server.devices, chosen.calls, settings.workers, allowed)
-    heading = [
-        f"Written by `riverlens worker tune` for {settings.model} on {settings.server}:",
-        f"{best.per_s:.0f} frames/s, p99 {best.p99_ms:.0f} ms of {settings.latency_target_ms:g} ms allowed.",
-    ]
-    batching = batching_text(advice, heading)
-    files = {
-        folder / "worker.toml": settings_text(settings, chosen, heading),
-        folder / "batching.config": batching,
-    }
-    _save(files)
-    for trap in traps(batching, advice):
-        show.line(f"batching.config: {trap}")
-    show.line(
-        f"most within {settings.latency_target_ms:g} ms: {best.per_s:.0f} frames/s, {chosen.text()}"
-        f" ({tuned.tried} settings tried in {tuned.took_s:.0f} s)"
-    )
-    worker_file, batching_file = files
-    for name in secrets(settings):
-        show.line(f"{worker_file.name} holds no password: set {name} for the worker")
-    show.line(f"wrote {worker_file}; start the worker with it:")
-    show.line(f"  riverlens worker run --config {shlex.quote(str(worker_file))}")
-    show.line(f"wrote {batching_file}; for the model server's next start:")
-    show.line(f"  --enable_batching --batching_parameters_file={shlex.quote(str(batching_file))}")
-
-
-def _save(files: dict[Path, str]) -> None:
-    for path, text in files.items():
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"out: {path} cannot be written: {error.strerror or error}") from None
 
 
 def _do_not_wait(why: str) -> None:
