@@ -50,6 +50,18 @@ class Ways:
     repeat: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """When all workers of a stack were ready: their memory, and what each had published by then.
+
+    Who joins first has all partitions for a moment.
+    """
+
+    ready_s: float
+    rss_bytes: int
+    published: list[float]
+
+
 class Bench:
     """One measurement of scenarios on one Kafka. Writer of: filled topics.
 
@@ -130,10 +142,7 @@ class Bench:
             self._line.workers(stack, scenario, topics, device) as workers,
             reader,
         ):
-            await workers.wait_ready()
-            ready_s = time.time()
-            rss_start = usage(workers.pids).rss_bytes
-            before = await workers.told()
+            begun = await _begin(workers)
             if scenario.kind == "paced":
                 await device.forget()
             parts = {"kafka": [self._line.broker_pid], "device": [device.process.pid or 0]}
@@ -155,12 +164,11 @@ class Bench:
             others=samples.others,
             device=stats["servers"],
             started_s=workers.started_s,
-            ready_s=ready_s,
-            rss_start_bytes=rss_start,
+            ready_s=begun.ready_s,
+            rss_start_bytes=begun.rss_bytes,
             rss_peak_bytes=peak,
             changed_s=changed_s,
-            # Who joined first had all partitions for a moment.
-            published=[now - then for now, then in zip(told.published, before.published, strict=True)],
+            published=[now - then for now, then in zip(told.published, begun.published, strict=True)],
             stages_ms=told.stages_ms,
             decode_cpu_ms=decode_ms,
         )
@@ -198,6 +206,12 @@ class Bench:
             if count >= expected and time.monotonic() - since_s > _SETTLED_S:
                 return
             await asyncio.sleep(_LOOK_S)
+
+
+async def _begin(workers: Workers) -> _Begun:
+    await workers.wait_ready()
+    ready_s, rss_bytes = time.time(), usage(workers.pids).rss_bytes
+    return _Begun(ready_s, rss_bytes, (await workers.told()).published)
 
 
 def _in_a_line(error: Exception) -> str:
