@@ -12,6 +12,8 @@ import orjson
 from jsonschema import Draft202012Validator
 
 from riverlens.dead_letter import Reason
+from riverlens.drop import DROP_TYPE
+from riverlens.event import EVENT_TYPE
 from riverlens.frame import read_frame
 from riverlens.kafka import KafkaSettings
 from riverlens.schemas import load
@@ -36,25 +38,30 @@ class Account:
         frames: records by place.
         events: event bodies by place, first occurrences.
         letters: dead letters (records) by place, first occurrences.
-        repeats: events and dead letters beyond the first of a place.
+        drops: bodies of published drops by place, first occurrences; they stand in order with the events.
+        written_ms: when each event was written, by place.
+        repeats: events, drops and dead letters beyond the first of a place.
         inversions: first occurrences that came after one of a later frame of their partition.
     """
 
     frames: dict[Place, Any] = field(default_factory=dict)
     events: dict[Place, dict[str, Any]] = field(default_factory=dict)
     letters: dict[Place, Any] = field(default_factory=dict)
+    drops: dict[Place, dict[str, Any]] = field(default_factory=dict)
+    written_ms: dict[Place, int] = field(default_factory=dict)
     repeats: int = 0
     inversions: int = 0
 
     @property
     def missing(self) -> list[Place]:
         """Frames without any outcome."""
-        return sorted(self.frames.keys() - self.events.keys() - self.letters.keys())
+        return sorted(self.frames.keys() - self.events.keys() - self.letters.keys() - self.drops.keys())
 
     @property
     def both(self) -> list[Place]:
-        """Frames with an event and a dead letter."""
-        return sorted(self.events.keys() & self.letters.keys())
+        """Frames with more than one outcome."""
+        pairs = ((self.events, self.letters), (self.events, self.drops), (self.letters, self.drops))
+        return sorted({place for one, other in pairs for place in one.keys() & other.keys()})
 
     def reasons(self) -> dict[Place, str]:
         """Reason of each dead letter."""
@@ -63,7 +70,7 @@ class Account:
     def check(self, *, repeats: int | None = 0) -> None:
         """Nothing lost, nothing out of order, no stranger; repeats as stated (None: any number)."""
         assert not self.missing, f"{len(self.missing)} of {len(self.frames)} lost: {self.missing[:8]}"
-        strangers = (self.events.keys() | self.letters.keys()) - self.frames.keys()
+        strangers = (self.events.keys() | self.letters.keys() | self.drops.keys()) - self.frames.keys()
         assert not strangers, f"outcomes of frames that never were: {sorted(strangers)[:8]}"
         assert self.inversions == 0, f"{self.inversions} out of order"
         if repeats is not None:
@@ -93,10 +100,13 @@ async def take_account(
         account.frames = {(p, offset): None for p, end in counts.items() for offset in range(end)}
     highest: dict[tuple[str, int], int] = defaultdict(lambda: -1)
     for record in await read_all(kafka, topics.events, committed=committed):
-        body = check_event(record)
+        event = headers_of(record)["ce_type"] == EVENT_TYPE
+        body = check_event(record) if event else check_drop(record)
         assert body["source"]["topic"] == topics.frames
         assert body["source"]["partition"] == record.partition
-        _enter(account, account.events, (record.partition, body["source"]["offset"]), body, highest)
+        place = record.partition, body["source"]["offset"]
+        account.written_ms.setdefault(place, record.timestamp)
+        _enter(account, account.events if event else account.drops, place, body, highest)
     for record in await read_all(kafka, topics.dlq, committed=committed):
         headers = check_letter(record)
         assert headers["dlq-topic"] == topics.frames
@@ -140,7 +150,7 @@ def _enter(
         account.repeats += 1
         return
     into[place] = found
-    kind = "event" if into is account.events else "letter", place[0]
+    kind = "letter" if into is account.letters else "event", place[0]
     if place[1] < highest[kind]:
         account.inversions += 1
     highest[kind] = max(highest[kind], place[1])
@@ -150,10 +160,23 @@ def check_event(record: Any) -> dict[str, Any]:
     """Hold an event to its schema, its key and its CloudEvents headers; returns its body."""
     body: dict[str, Any] = orjson.loads(record.value)
     _validator("event").validate(body)
+    _check_envelope(record, body, EVENT_TYPE)
+    return body
+
+
+def check_drop(record: Any) -> dict[str, Any]:
+    """The same of a published drop."""
+    body: dict[str, Any] = orjson.loads(record.value)
+    _validator("drop").validate(body)
+    _check_envelope(record, body, DROP_TYPE)
+    return body
+
+
+def _check_envelope(record: Any, body: dict[str, Any], ce_type: str) -> None:
     headers = headers_of(record)
     assert record.key == body["camera_id"].encode()
     assert headers["ce_specversion"] == "1.0"
-    assert headers["ce_type"] == "riverlens.detections.v1"
+    assert headers["ce_type"] == ce_type
     assert headers["ce_id"] == body["event_id"]
     assert unquote(headers["ce_source"]) == f"/cameras/{body['camera_id']}"
     assert headers["ce_time"] == body["captured_at"]
@@ -161,7 +184,6 @@ def check_event(record: Any) -> dict[str, Any]:
     assert headers.get("ce_subject") == body["frame_id"]
     source = body["source"]
     assert body["event_id"] == f"{source['topic']}/{source['partition']}/{source['offset']}"
-    return body
 
 
 def check_letter(record: Any) -> dict[str, str]:

@@ -57,8 +57,8 @@ async def server_away(
     async with feed(kafka, topics.frames, per_s=100) as running:
         await wait_for(flowing, what="events flow")
         size = worker.rss_bytes()
-        await _kill(worker, server, away_s)
-        async with _again(server) as wait_ready:
+        await kill_for(worker, server, away_s)
+        async with started_again(server) as wait_ready:
             resumed_s = await _resumes(worker, wait_ready)
             grown = (worker.peak_rss_bytes() - size) / MIB
             running.end()
@@ -66,7 +66,7 @@ async def server_away(
     return Absence(away_s, resumed_s, grown, account)
 
 
-async def _kill(worker: Worker, server: model_servers.RunningServer, away_s: float) -> None:
+async def kill_for(worker: Worker, server: model_servers.RunningServer, away_s: float) -> None:
     """Kill the server; the worker says so, and `away_s` pass."""
     server.process.kill()
     server.process.wait()
@@ -82,7 +82,7 @@ async def _kill(worker: Worker, server: model_servers.RunningServer, away_s: flo
 
 
 @asynccontextmanager
-async def _again(server: model_servers.RunningServer) -> AsyncIterator[Callable[[], RunningServer]]:
+async def started_again(server: model_servers.RunningServer) -> AsyncIterator[Callable[[], RunningServer]]:
     """The same server, started anew on its port; gives what waits until it is ready."""
     given = server.process.args
     assert isinstance(given, list)
