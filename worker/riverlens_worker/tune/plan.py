@@ -110,7 +110,9 @@ def ways(devices: int, rows: int, most_calls: int) -> list[Candidate]:
 
 
 def neighbours(best: Candidate, offered: Sequence[int]) -> list[Candidate]:
-    """The same way of sending with the next smaller and the next larger batches."""
+    """The same way of sending with the next larger and the next smaller batches."""
+    if best.rows not in offered:
+        return []
     place = list(offered).index(best.rows)
     near = [*offered[place + 1 : place + 2], *offered[max(0, place - 1) : place]]
     return [Candidate(rows, best.calls, best.dispatch) for rows in near]
