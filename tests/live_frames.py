@@ -15,12 +15,15 @@ def live(
     ordinal: int = 0,
     lease: PartitionLease | None = None,
     redriven: int = 0,
+    image: bytes = b"image",
 ) -> LeasedFrame:
     """A frame of a camera by its times, on one clock; its offset is its ordinal."""
-    frame = Frame(camera, b"image", round(captured_s * 1000), redriven=redriven)
+    frame = Frame(camera, image, round(captured_s * 1000), redriven=redriven)
     broker_ms = max(0.0, arrived_s - captured_s) * 1000
     lease = lease or PartitionLease("frames", 0)
-    return LeasedFrame(lease, ordinal, ordinal, frame, camera.encode(), (), False, 5, arrived_s, broker_ms)
+    return LeasedFrame(
+        lease, ordinal, ordinal, frame, camera.encode(), (), False, len(image), arrived_s, broker_ms
+    )
 
 
 def row(

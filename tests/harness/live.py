@@ -88,35 +88,34 @@ class Outage:
         """A camera's frames in their order."""
         return sorted(place for place, record in self.account.frames.items() if camera_of(record) == camera)
 
-    def first_after(self, camera: str) -> tuple[int, float]:
-        """Of the camera's first event after the outage: age of its frame when it was written, in ms.
-
-        And the same less the Predict call itself: a server's first call is slow, whatever it is given.
-        """
+    def first_after(self, camera: str) -> tuple[int, int]:
+        """Of the camera's first event after the outage: ms from capture to the call, and to the event."""
         account = self.account
         written_ms, place = min(
             (account.written_ms[place], place)
             for place in self.places(camera)
             if place in account.events and account.written_ms[place] >= self.back_ms
         )
-        age_ms = int(written_ms - account.frames[place].timestamp)
-        return age_ms, age_ms - account.events[place]["timing_ms"]["predict"]
+        timing_ms = account.events[place]["timing_ms"]
+        sent_ms = int(timing_ms["broker"] + timing_ms["queue"] + timing_ms["decode"])
+        return sent_ms, int(written_ms - account.frames[place].timestamp)
 
     def check(self) -> None:
         """Live cameras go straight to live, patient ones get all, and the numbers balance; prints figures."""
         account, counts = self.account, self.counts
         ages = {camera: self.first_after(camera) for camera in CAMERAS}
-        told = ", ".join(f"{camera} {age_ms} ({left_ms:.0f})" for camera, (age_ms, left_ms) in ages.items())
-        print(f"\naway {self.away_s:.0f} s and a start; first event after it, ms since capture")  # noqa: T201  # figures
-        print(f"(less the call): {told}\n{len(account.frames)} frames: {dict(counts)}")  # noqa: T201  # figures
+        told = ", ".join(f"{camera} {sent_ms}/{age_ms}" for camera, (sent_ms, age_ms) in ages.items())
+        print(f"\naway {self.away_s:.0f} s and a start; first event after it, ms from capture")  # noqa: T201  # figures
+        print(f"to the call/to the event: {told}\n{len(account.frames)} frames: {dict(counts)}")  # noqa: T201  # figures
         assert account.inversions == account.repeats == 0
         assert not account.letters
-        for camera, (_, left_ms) in ages.items():
+        for camera, (sent_ms, _) in ages.items():
             got = [place in account.events for place in self.places(camera)]
             if camera.startswith("every"):
                 assert all(got), f"{camera}: {got.count(False)} of {len(got)} frames without event"
             else:
-                assert left_ms < (1_000 if camera.startswith("live") else 2_500), camera
+                # How long a server's first call takes, and the events that go before, are not the policy's.
+                assert sent_ms <= (1_000 if camera.startswith("live") else 2_000), camera
                 assert not all(got), f"{camera}: nothing was dropped"
         self._check_balance()
 

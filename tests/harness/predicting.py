@@ -30,6 +30,7 @@ class Line:
         answered: offsets of frames that were answered, as they came.
         versions: model version by offset.
         dead: reason of each dead letter by offset.
+        dropped: reason of each drop by offset, where the settings have freshness policies.
         why: what /readyz would say.
     """
 
@@ -43,16 +44,26 @@ class Line:
         self.answered: list[int] = []
         self.versions: dict[int, int] = {}
         self.dead: dict[int, str] = {}
+        self.dropped: dict[int, str] = {}
         self.why = ""
         self.sent = 0
 
     async def run(self, model: ServedModel) -> None:
         """All stages, until the rows end."""
-        batcher = Batcher(self.rows, Limits(self.settings.max_batch_size, 1 << 26), self.metrics)
+        policies = self.settings.policies
+        freshness = policies if policies.asks else None
+        limits, pass_by = Limits(self.settings.max_batch_size, 1 << 26), self.results.put_many
+        batcher = Batcher(self.rows, limits, self.metrics, freshness, pass_by)
         ports = PredictorPorts(
-            batcher.take, batcher.full, batcher.until_full, self.results, batcher.limit, self._waiting
+            batcher.take,
+            batcher.full,
+            batcher.until_full,
+            self.results,
+            batcher.limit,
+            self._waiting,
+            freshness,
         )
-        predictor = Predictor(ports, self.endpoints, model, self.metrics)
+        predictor = self.predictor = Predictor(ports, self.endpoints, model, self.metrics)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read())
             group.create_task(batcher.run())
@@ -73,8 +84,9 @@ class Line:
                     self.answered.append(result.source.source.offset)
                     self.versions[result.source.source.offset] = result.version
                 else:
-                    assert result.outcome is Outcome.DEAD_LETTERED
-                    self.dead[result.source.offset] = result.reason
+                    assert result.outcome in (Outcome.DEAD_LETTERED, Outcome.DROPPED)
+                    by_offset = self.dead if result.outcome is Outcome.DEAD_LETTERED else self.dropped
+                    by_offset[result.source.offset] = result.reason
 
     async def send(self, images: list[bytes]) -> None:
         """Frames of rising offsets."""
@@ -98,7 +110,7 @@ class Line:
 
     def check(self) -> None:
         """Each frame sent has exactly one outcome."""
-        assert sorted([*self.answered, *self.dead]) == list(range(self.sent))
+        assert sorted([*self.answered, *self.dead, *self.dropped]) == list(range(self.sent))
 
 
 @asynccontextmanager

@@ -38,6 +38,19 @@ def test_one_lease_takes_half_of_a_host_and_others_the_rest() -> None:
     assert _start_all(turns) == [mine[2]]
 
 
+def test_a_lease_fetches_in_offset_order_whatever_order_they_come_in() -> None:
+    """A live camera's newest frame may come before others of lower offsets; those are fetched first."""
+    turns, lease = _turns(at_once=2), PartitionLease("frames", 0)
+    frames = [_wanted(lease) for _ in range(4)]
+    for number in (0, 3, 1, 2):
+        turns.add(frames[number])
+    found = []
+    while (wanted := turns.next()) is not None:
+        found.append(wanted)
+        turns.done(wanted)
+    assert found == frames
+
+
 def test_hosts_and_files_have_limits_of_their_own() -> None:
     """A host that hangs holds back no other one."""
     turns = _turns(at_once=1)

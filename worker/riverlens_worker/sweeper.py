@@ -30,7 +30,10 @@ class Sweeper:
         """Sweep for ever."""
         while True:
             await asyncio.sleep(_EVERY_S)
-            now_s = time.monotonic()
-            gone = [each for sweep in self._sweeps for each in sweep(now_s)]
-            if gone:
-                self._pass_by(gone)
+            self.once(time.monotonic())
+
+    def once(self, now_s: float) -> None:
+        """Sweep now."""
+        gone = [each for sweep in self._sweeps for each in sweep(now_s)]
+        if gone:
+            self._pass_by(gone)

@@ -50,8 +50,13 @@ class Turns:
         return sum(len(line.waiting) + len(line.running) for line in self._lines.values())
 
     def add(self, wanted: Wanted) -> None:
-        """Enter a reference; those of one lease come in offset order."""
-        self._lines.setdefault(wanted.source.lease, _Line()).waiting.append(wanted)
+        """Enter a reference, in its lease's offset order, whatever order they come in."""
+        waiting = self._lines.setdefault(wanted.source.lease, _Line()).waiting
+        place = len(waiting)
+        # A live camera's newest frame comes where an older one waited: before others of lower offsets.
+        while place and waiting[place - 1].source.offset > wanted.source.offset:
+            place -= 1
+        waiting.insert(place, wanted)
 
     def next(self) -> Wanted | None:
         """The reference to fetch now, from here on one of those being fetched; None where none may start."""
