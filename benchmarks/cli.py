@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.list:
                 return _list(scenarios)
             code = _measure(scenarios, store, order, arguments)
+            if code and not store.names():
+                return code
         results = store.results(order)
     except RiverlensError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

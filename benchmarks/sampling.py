@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from benchmarks.observed import Usage
 from benchmarks.processes import usage
 
-_SAMPLE_S = 0.2
+_SAMPLE_S = 0.5
 
 
 @dataclass(slots=True)
