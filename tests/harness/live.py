@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from riverlens.event import EVENT_TYPE
 from riverlens.kafka import KafkaSettings
@@ -36,9 +37,17 @@ CAMERAS = {
 
 @asynccontextmanager
 async def cameras(
-    kafka: KafkaSettings, topic: str, where: Mapping[str, int], per_s: float = 10
+    kafka: KafkaSettings,
+    topic: str,
+    where: Mapping[str, int],
+    *,
+    per_s: float = 10,
+    behind_ms: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
-    """Every camera sends a frame `per_s` times a second while the block runs; at its end Kafka has all."""
+    """Every camera sends a frame `per_s` times a second while the block runs; at its end Kafka has all.
+
+    `behind_ms`: by how much a camera's clock is behind.
+    """
     ended = asyncio.Event()
 
     async def send() -> None:
@@ -46,9 +55,15 @@ async def cameras(
         async with producer(kafka) as running:
             while not ended.is_set():
                 headers = [("sequence", b"%d" % number)]
+                now_ms = time.time_ns() // 1_000_000
                 sent = [
                     await running.send(
-                        topic, image, key=camera.encode(), partition=partition, headers=headers
+                        topic,
+                        image,
+                        key=camera.encode(),
+                        partition=partition,
+                        headers=headers,
+                        timestamp_ms=now_ms - behind_ms.get(camera, 0),
                     )
                     for camera, partition in where.items()
                 ]

@@ -51,12 +51,13 @@ PURE = frozenset(
         "reference_uri",
         "servers",
         "settings",
+        "skew",
         "watchdog",
     }
 )
 # Shells by the one outside resource that they touch: modules of one group are one shell in several files.
 SHELLS = {
-    "none": frozenset({"channel", "histograms", "metrics"}),
+    "none": frozenset({"camera_metrics", "channel", "histograms", "metrics"}),
     "kafka in": frozenset({"source"}),
     "references": frozenset({"references"}),
     "threads": frozenset({"decode_pool"}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from riverlens_worker.metrics import MAX_CAMERAS, OTHER_CAMERAS, Metrics
+from riverlens_worker.camera_metrics import MAX_CAMERAS, OTHER_CAMERAS
+from riverlens_worker.metrics import Metrics
 
 
 def test_frames_that_wait_on_kafka_have_arrived() -> None:
@@ -39,3 +40,18 @@ def test_cameras_beyond_the_limit_share_one_series() -> None:
         metrics.camera_frames(f"camera-{number}").inc()
     value = registry.get_sample_value("riverlens_camera_frames_total", {"camera": OTHER_CAMERAS})
     assert value == 50
+
+
+def test_drops_and_skews_name_no_more_cameras_than_events() -> None:
+    """However many cameras there are, so many have series; a skew is shown of those that ever had one."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for number in range(MAX_CAMERAS + 50):
+        metrics.camera_drops(f"camera-{number}", "stale").inc()
+        metrics.camera_skew(f"camera-{number}", 0.0)
+    metrics.camera_skew("slow", 5.0)
+    metrics.camera_skew("slow", 0.0)
+    labels = {"camera": OTHER_CAMERAS, "reason": "stale"}
+    assert registry.get_sample_value("riverlens_camera_drops_total", labels) == 50
+    shown = [s.labels["camera"] for f in registry.collect() if "skew" in f.name for s in f.samples]
+    assert shown == ["slow"]

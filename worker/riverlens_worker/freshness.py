@@ -14,6 +14,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from riverlens_worker.skew import Skews
+
 if TYPE_CHECKING:  # the settings import this module, and should not load numpy for it
     from riverlens_worker.messages import LeasedFrame
 
@@ -101,11 +103,17 @@ def _limit_ms(text: str, limit: str) -> int:
 
 
 class Freshness:
-    """The policies of all cameras. Knows no clock; keeps in mind which policy a camera has, nothing else."""
+    """The policies of all cameras. Knows no clock.
+
+    Attributes:
+        skews: whose clock is behind. Age counts from capture but for those: from when their frames come to
+            Kafka at best.
+    """
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._rules = rules
         self._known: dict[str, Policy] = {}
+        self.skews = Skews()
 
     @property
     def asks(self) -> bool:
@@ -138,8 +146,16 @@ class Freshness:
 
     def stale(self, source: LeasedFrame, now_s: float) -> bool:
         """Whether the frame is older than its camera's limit; redriven ones never are."""
-        limit_ms = self.policy(source.frame.camera_id).max_age_ms
-        return limit_ms is not None and not source.frame.redriven and age_ms(source, now_s) > limit_ms
+        camera_id = source.frame.camera_id
+        limit_ms = self.policy(camera_id).max_age_ms
+        if limit_ms is None or source.frame.redriven:
+            return False
+        return age_ms(source, now_s) - min(self.skews.of(camera_id), source.broker_ms) > limit_ms
+
+    def learn(self, sources: Iterable[LeasedFrame]) -> list[LeasedFrame]:
+        """Frames that were read as soon as Kafka had them; returns those that tell of a new clock skew."""
+        newest = {source.frame.camera_id: source for source in sources if not source.frame.redriven}
+        return [s for camera, s in newest.items() if self.skews.add(camera, s.broker_ms, s.arrived_s)]
 
 
 def age_ms(source: LeasedFrame, now_s: float) -> float:

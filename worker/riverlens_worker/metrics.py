@@ -13,11 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from riverlens.dead_letter import Reason
 from riverlens.drop import DropReason
+from riverlens_worker.camera_metrics import CameraMetrics
 from riverlens_worker.histograms import HistogramFamily
 from riverlens_worker.messages import BatchReason, Outcome
-
-MAX_CAMERAS = 200
-OTHER_CAMERAS = "other"
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300)
 _STAGE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -92,19 +90,16 @@ class Metrics:
             ["outcome", "reason"],
             registry=registry,
         )
-        self._camera_frames = Counter(
-            "riverlens_camera_frames", "Events published, by camera", ["camera"], registry=registry
-        )
-        text = "Frames that a freshness policy dropped, by camera"
-        self._camera_drops = Counter("riverlens_camera_drops", text, ["camera", "reason"], registry=registry)
+        cameras = CameraMetrics(registry)
+        self.camera_frames = cameras.frames
+        self.camera_drops = cameras.drops
+        self.camera_skew = cameras.skew
         text = "Capture to acknowledged event"
         latency = HistogramFamily("riverlens_frame_latency_seconds", text, None, _LATENCY_S, registry)
         self.frame_latency = latency.child()
         text = "Time of a frame in each stage: broker, queue, decode, predict, publish"
         stages = HistogramFamily("riverlens_stage_seconds", text, "stage", _STAGE_S, registry)
         self.stage = {stage: stages.child(stage.name.lower()) for stage in Stage}
-        self._cameras: dict[str, Counter] = {}
-        self._dropping: set[str] = set()
         self.reference_seconds = Histogram(
             "riverlens_reference_seconds",
             "Time to fetch a frame that is a reference, all tries together, successful or not",
@@ -250,23 +245,6 @@ class Metrics:
             children.cache_clear()
             if (endpoint,) in metric._metrics:  # noqa: SLF001  # remove() raises for a missing child
                 metric.remove(endpoint)
-
-    def camera_frames(self, camera: str) -> Counter:
-        """One child for each of the first 200 cameras, one for all others."""
-        child = self._cameras.get(camera)
-        if child is None:
-            if len(self._cameras) >= MAX_CAMERAS:
-                return self._camera_frames.labels(OTHER_CAMERAS)
-            child = self._cameras[camera] = self._camera_frames.labels(camera)
-        return child
-
-    def camera_drops(self, camera: str, reason: str) -> Counter:
-        """One child for each of the first 200 cameras and reason, one a reason for all others."""
-        if camera not in self._dropping and len(self._dropping) >= MAX_CAMERAS:
-            camera = OTHER_CAMERAS
-        else:
-            self._dropping.add(camera)
-        return self._camera_drops.labels(camera, reason)
 
     def arrived(self) -> float:
         """Frames that came to this worker's partitions: read, or waiting on Kafka."""

@@ -67,8 +67,7 @@ class Pipeline:
         policies = settings.policies
         # Where every frame counts nobody asks, and nothing is swept.
         self._freshness = policies if policies.asks else None
-        pass_by = self._results.put_many if policies.asks else None
-        self._source = Source(settings, metrics, time.monotonic(), pass_by)
+        self._source = Source(settings, metrics, time.monotonic(), self._freshness, self._results.put_many)
         self._references = References(
             ReferencePorts(self._source.take, self._source.changed, self._source.hold), settings, metrics
         )

@@ -19,6 +19,7 @@ from riverlens.kafka import connect
 from riverlens_worker.admission import Admission, Admitted
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.channel import EndOfStream, Signal
+from riverlens_worker.freshness import Freshness
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, Rejected, Settled
 from riverlens_worker.metrics import Metrics
@@ -49,9 +50,10 @@ class Source:
         settings: WorkerSettings,
         metrics: Metrics,
         now_s: float,
-        pass_by: Callable[[Sequence[Rejected]], None] | None = None,
+        freshness: Freshness | None = None,
+        pass_by: Callable[[Sequence[Rejected]], None] = lambda _: None,
     ) -> None:
-        """`pass_by`: takes what freshness policies drop up to the publisher; None where none drops any."""
+        """`freshness`: the policies, None where every frame counts; `pass_by` takes on what they drop."""
         consumer = AIOKafkaConsumer(
             **settings.kafka.client_options(),
             group_id=settings.group_id,
@@ -74,8 +76,9 @@ class Source:
                 heartbeat_s=settings.heartbeat_interval_ms / 1000,
                 now_s=now_s,
             ),
+            freshness=freshness,
             pass_by=pass_by,
-            admission=Admission(None if pass_by is None else settings.policies),
+            admission=Admission(freshness),
         )
         self._committer = Committer(self._state)
         self._poller = Poller(self._state)

@@ -116,13 +116,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return None
 
     async def _beginnings(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where partitions begin that have no committed offset; asked until Kafka answers.
+        """Where to begin where nothing was ever committed: with the oldest frame; asked until Kafka answers.
 
+        Where every camera is `latest_only`, behind the newest: all before it would be read to be dropped.
         A lease must know where it stands before its first poll: one that raises has moved on already.
         """
+        consumer, freshness = self._state.consumer, self._state.freshness
+        only_latest = freshness is not None and freshness.only_latest
+        ask = consumer.end_offsets if only_latest else consumer.beginning_offsets
         while partitions:
             try:
-                found: dict[TopicPartition, int] = await self._state.consumer.beginning_offsets(partitions)
+                found: dict[TopicPartition, int] = await ask(partitions)
             except KafkaTimeoutError as error:
                 logger.warning("waiting for the partitions' first offsets: %r", error)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,19 @@ from aiokafka import TopicPartition
 
 from riverlens_worker.admission import Admission, Admitted
 from riverlens_worker.channel import Signal
+from riverlens_worker.freshness import Freshness
 from riverlens_worker.leases import LeaseTable
 from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, Settled, fenced
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import PartitionLease, StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.group import Group
+
+logger = logging.getLogger(__name__)
+
+
+def _to_nobody(_: Sequence[Rejected]) -> None:
+    """Nothing is dropped."""
 
 
 class Handover(Protocol):
@@ -39,7 +47,8 @@ class SourceState:
 
     Attributes:
         changed: fires when frames wait, room is given back, leases change, reading ends or fails.
-        pass_by: takes rejections past all stages up to the publisher; None where no policy drops frames.
+        freshness: the cameras' policies; None where every frame counts.
+        pass_by: takes rejections past all stages up to the publisher.
         failure: what ended reading for good.
     """
 
@@ -50,7 +59,8 @@ class SourceState:
     guard: StallGuard
     group: Group
     handover: Handover | None = None
-    pass_by: Callable[[Sequence[Rejected]], None] | None = None
+    freshness: Freshness | None = None
+    pass_by: Callable[[Sequence[Rejected]], None] = _to_nobody
     admission: Admission = field(default_factory=Admission)
     changed: Signal = field(default_factory=Signal)
     ended: bool = False
@@ -80,6 +90,8 @@ class SourceState:
 
     def enqueue(self, lease: PartitionLease, items: list[Admitted]) -> None:
         """Let frames that were read wait for decode, but for those that a policy drops at once."""
+        if self.freshness is not None and self._at_end(lease):
+            self._learn(self.freshness, items)
         self.leave_out(self.admission.add(lease, items))
         self.changed.fire()
 
@@ -91,14 +103,35 @@ class SourceState:
 
     def leave_out(self, gone: Sequence[Rejected]) -> None:
         """These frames are not decoded."""
-        if gone and self.pass_by is not None:
+        if gone:
             self.pass_by(gone)
+
+    def _at_end(self, lease: PartitionLease) -> bool:
+        """Whether all is read that lay on the partition at the last fetch."""
+        try:
+            end = self.consumer.highwater(self.topic_partition(lease))
+        except AssertionError:
+            return False  # aiokafka's word for a partition that has just moved on
+        return end is not None and lease.next_offset is not None and lease.next_offset >= end
+
+    def _learn(self, freshness: Freshness, items: list[Admitted]) -> None:
+        """Frames that have just come to Kafka tell whose clock is behind."""
+        sources = [item for item in items if isinstance(item, LeasedFrame)]
+        for source in freshness.learn(sources):
+            logger.warning(
+                "camera %s: its clock is behind, or its frames take %.1f s to Kafka; age counts from there",
+                source.frame.camera_id,
+                source.broker_ms / 1000,
+            )
+        for camera_id in {source.frame.camera_id for source in sources}:
+            skew_ms = freshness.skews.of(camera_id)
+            self.metrics.camera_skew(camera_id, skew_ms / 1000)
 
     def give_up(self, lease: PartitionLease) -> None:
         """Frames that nobody has taken yet are left to the partition's next owner."""
         for item in self.admission.purge(lease):
             source = item.source if isinstance(item, Rejected) else item
-            if self.pass_by is None:
+            if self.freshness is None:
                 self.settle(Settled(source, Outcome.FENCED))
             else:
                 # A newer frame may have been taken before this one: nothing may be published past it.
