@@ -54,7 +54,7 @@ async def _tuned(folder: Path, *argv: str, timeout_s: float = 60) -> tuple[Candi
 async def test_the_slow_device_is_found_out_in_half_a_minute(tmp_path: Path) -> None:
     """The server's limit of 24 rows, its one device and its cost are found, and settings that use it."""
     with simulated(tmp_path, SLOW, merge_rows=24) as server:
-        words = (f"--server={server}", f"--model={MODEL}", "--seconds=28")
+        words = (f"--server={server}", f"--model={MODEL}", "--seconds=24")
         chosen, per_s, printed = await _tuned(tmp_path / "out", *words)
     assert "the server takes at most 24 rows a call" in printed
     assert "the server works on one call at a time" in printed
@@ -94,7 +94,7 @@ async def test_a_worker_starts_with_what_was_written(
 ) -> None:
     """Tuned on a real model in TensorFlow, the worker of the written file answers every frame."""
     out = tmp_path / "out"
-    words = (f"--server={server}", "--model=colour", "--seconds=22", "--most-rows=8", "--min-score=0.2")
+    words = (f"--server={server}", "--model=colour", "--seconds=10", "--most-rows=4", "--min-score=0.2")
     await _tuned(out, *words)
     await put(kafka, topic_set.frames, [Put(jpeg(), partition=n % 4) for n in range(200)])
     ours = {

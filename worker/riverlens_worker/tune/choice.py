@@ -135,6 +135,9 @@ class Search:
         if trial.candidate != self.leader:
             self._rest.popleft()
             if carried:
+                if trial.candidate.rows != self.leader.rows:
+                    # The other neighbour is on the wrong side.
+                    self._rest.clear()
                 self.leader, self.best = trial.candidate, load
                 self._failed_per_s, self._step = float("inf"), _FIRST_STEP
         elif carried:

@@ -64,6 +64,8 @@ class Line:
             "max_batch_size": candidate.rows,
             "max_in_flight_calls": candidate.calls,
             "dispatch": candidate.dispatch,
+            # Whatever is late must be seen, not dropped.
+            "freshness": (),
         }
         settings = model.settings.model_copy(update=chosen)
         metrics = Metrics(CollectorRegistry())

@@ -82,11 +82,14 @@ class Runner:
             raise TargetError(self._out_of_reach(search))
 
     async def loads(self, chosen: Candidate, best: Load) -> list[Load]:
-        """The chosen settings at parts of the load that they carry, and at all of it."""
+        """The chosen settings at parts of the load that they carry, while there is time, and at all of it."""
+        seconds = self._warm_up_s + self._least_run_s
+        seen: list[Load] = []
         async with self._line(chosen) as line:
             await line.run(self._schedule(_WARM_UP_LOAD * best.per_s, self._warm_up_s))
-            seconds = self._warm_up_s + self._least_run_s
-            seen = [await line.run(self._schedule(best.per_s * part, seconds)) for part in _LAST_LOADS]
+            for part in _LAST_LOADS:
+                if time.monotonic() < self._until_s:
+                    seen.append(await line.run(self._schedule(best.per_s * part, seconds)))
         return [*seen, best]
 
     def _line(self, candidate: Candidate) -> Line:
