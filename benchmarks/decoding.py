@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 import simplejpeg
@@ -11,7 +12,7 @@ from PIL import Image
 
 from benchmarks.stacks.detector import SIDE, Pixels
 
-_ROUNDS = 12
+_ROUNDS = 15
 
 
 def decode(image: bytes) -> Pixels:
@@ -24,11 +25,11 @@ def decode(image: bytes) -> Pixels:
 
 
 def decode_cpu_ms(images: Sequence[bytes]) -> float:
-    """CPU milliseconds of an image, one thread, nothing else of the measurement running."""
-    for image in images:
-        decode(image)
-    begun_s = time.thread_time()
+    """CPU milliseconds of an image, one thread, nothing else of the measurement running; median of rounds."""
+    rounds = []
     for _ in range(_ROUNDS):
+        begun_s = time.thread_time()
         for image in images:
             decode(image)
-    return (time.thread_time() - begun_s) * 1000 / (_ROUNDS * len(images))
+        rounds.append((time.thread_time() - begun_s) * 1000 / len(images))
+    return median(rounds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.checks import Check, Row
+from benchmarks.checks import Check, Row, Rows
 from benchmarks.reasons import Reasons, why
 from benchmarks.tables import (
     Table,
@@ -20,6 +20,7 @@ from benchmarks.tables import (
     versus_table,
 )
 from benchmarks.targets import targets
+from benchmarks.targets.speed import hops_notes
 from benchmarks.verdict import DISTURBED_CORES, disturbed
 from benchmarks.versus import versus
 
@@ -63,14 +64,15 @@ def results_page(results: Mapping[str, Any], reasons: Reasons, plots: Sequence[s
         _head(results),
         "## Does the comparison count?",
         "\n".join(verdict_lines(rows)),
+        _quiet(rows),
+        "## How to read this page",
+        _READ.format(disturbed=DISTURBED_CORES),
         "## Targets",
         _summary(checks),
         markdown(target_table(checks)),
-        *_missed(checks, reasons),
+        *_missed(rows, checks, reasons),
         "## Beside the others",
         *_beside(rows, reasons),
-        "## How to read this page",
-        _READ.format(disturbed=DISTURBED_CORES),
         *(f"![{plot}]({plot})" for plot in plots),
         *_table("Kafka's hops alone", _HOPS, hops_table(rows)),
         *_table("Where a frame's time goes", _STAGES, stages_table(rows)),
@@ -95,17 +97,38 @@ def _head(results: Mapping[str, Any]) -> str:
     return "  \n".join(lines)
 
 
+def _quiet(rows: Sequence[Row]) -> str:
+    count = len(disturbed(rows))
+    if not count:
+        return f"None of the {len(rows)} runs was disturbed by others' work on the machine."
+    return f"{count} of the {len(rows)} runs were disturbed by others' work on the machine: see Disturbed."
+
+
 def _summary(checks: Iterable[Check]) -> str:
     states = [check.state for check in checks]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("met", "MISSED", "not measured"))
     return f"{len(states)} targets: {counts}."
 
 
-def _missed(checks: Iterable[Check], reasons: Reasons) -> Iterable[str]:
-    missed = [check for check in checks if check.state == "MISSED"]
+def _missed(rows: Sequence[Row], checks: Iterable[Check], reasons: Reasons) -> Iterable[str]:
+    notes = hops_notes(Rows(rows))
+    missed = [
+        (check.key, check.what + (f" ({notes[check.key]})" if check.key in notes else ""))
+        for check in checks
+        if check.state == "MISSED"
+    ]
     if missed:
         yield "### Missed, and why"
-        yield "\n".join(f"- {check.what}: {why(check.key, reasons)}" for check in missed)
+        yield _with_reasons(missed, reasons)
+
+
+def _with_reasons(missed: Iterable[tuple[str, str]], reasons: Reasons) -> str:
+    """Each reason once, below what it is the reason of: (key, text)."""
+    found: dict[str, list[str]] = {}
+    for key, text in missed:
+        found.setdefault(why(key, reasons), []).append(text)
+    parts = ["\n".join(f"- {text}" for text in texts) + f"\n\n  {reason}" for reason, texts in found.items()]
+    return "\n\n".join(parts)
 
 
 def _beside(rows: Sequence[Row], reasons: Reasons) -> Iterable[str]:
@@ -120,7 +143,7 @@ def _beside(rows: Sequence[Row], reasons: Reasons) -> Iterable[str]:
     behind = [one for one in found if one.standing == "behind"]
     if behind:
         yield "### Behind, and why"
-        yield "\n".join(f"- {one.scenario}, {one.figure}: {why(one.key, reasons)}" for one in behind)
+        yield _with_reasons([(one.key, f"{one.scenario}, {one.figure}") for one in behind], reasons)
 
 
 def _table(title: str, text: str, table: Table) -> Iterable[str]:

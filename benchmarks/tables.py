@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.checks import HOPS, OURS, Check, Row, Rows, latency, ratio, times
-from benchmarks.targets.speed import DEVICES, LOADS, ORACLES
+from benchmarks.checks import HOPS, OURS, Check, Row, Rows, latency, ratio
+from benchmarks.targets.speed import DEVICES, LOADS, ORACLES, with_hops
 from benchmarks.verdict import comparison
 from benchmarks.versus import versus
 
@@ -81,7 +81,7 @@ def versus_table(rows: Sequence[Row]) -> Table:
     """Ours beside the others', figure by figure."""
     table = [["scenario", "figure", "riverlens", "engineer", "one by one", ""]]
     for one in versus(rows):
-        values = (_number(value, ".3g") for value in (one.ours, one.engineer, one.one_by_one))
+        values = (_short(value) for value in (one.ours, one.engineer, one.one_by_one))
         table.append([one.scenario, one.figure, *values, one.standing])
     return table
 
@@ -95,16 +95,12 @@ def hops_table(rows: Sequence[Row]) -> Table:
             hops, ours = (found.paced(stack, device, load) for stack in (HOPS, OURS))
             if hops is None:
                 continue
-            pairs = [
+            pairs = (
                 [latency(hops, f"oracle_p{percent}_ms") for percent in (50, 99)],
                 [latency(hops, f"p{percent}_ms") for percent in (50, 99)],
+                [with_hops(found, device, load, percent) for percent in (50, 99)],
                 [latency(ours, f"p{percent}_ms") for percent in (50, 99)],
-            ]
-            sums = [
-                times(oracle, ORACLES, hop) if hop is not None else None
-                for oracle, hop in zip(pairs[0], pairs[1], strict=True)
-            ]
-            pairs.insert(2, sums)
+            )
             cells = [" / ".join(_number(value, ".0f") for value in pair) for pair in pairs]
             table.append([device, f"{load:.0%}", *cells])
     return table
@@ -172,6 +168,11 @@ def verdict_lines(rows: Sequence[Row]) -> list[str]:
     valid, lines = comparison(rows)
     head = "The comparison counts." if valid else "THE COMPARISON IS VOID: the engineer's worker must reach"
     return [head, *(f"- {line}" for line in lines)]
+
+
+def _short(value: float | None) -> str:
+    """Three digits, or all of a whole number that has more."""
+    return _number(value, ".3g" if value is None or abs(value) < 1000 else ".0f")  # noqa: PLR2004  # digits
 
 
 def _number(value: float | None, form: str) -> str:

@@ -187,8 +187,16 @@ def test_the_page_gives_a_reason_exactly_where_a_target_is_missed() -> None:
     rows = [*_rows()[:4], _paced("riverlens", 80, 85), _paced("engineer", 140, 160)]
     page = _page(rows)
     missed = page.partition("### Missed, and why")[2].partition("##")[0]
-    assert f"slow device at 60%: p50 ms (<= 1.05 oracles + 3 ms): {NONE_GIVEN} latency-slow-60-p50" in missed
-    assert "p99 ms" not in missed.partition("others")[0]
+    assert "- slow device at 60 %: p50 ms (<= 1.05 oracles + 3 ms)" in missed
+    assert f"{NONE_GIVEN} latency-slow-60-p50" in missed
+    assert "p99 ms" not in missed
+
+
+def test_a_missed_latency_tells_how_it_stands_with_the_hops_of_this_machine() -> None:
+    """1.05 oracles + 3 ms are 70 ms and missed by 75; with hops of 9 ms they are 76."""
+    page = _page([*_rows()[:4], _paced("riverlens", 75, 85), _paced("hops", 9)])
+    assert "p50 ms (<= 1.05 oracles + 3 ms) (with the hops measured here 76 ms: met)" in page
+    assert "missed too" not in page
 
 
 def test_the_page_says_so_where_others_worked_or_a_run_broke() -> None:
