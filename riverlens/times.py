@@ -8,6 +8,7 @@ from functools import lru_cache
 _MAX_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can write
 
 
+@lru_cache(maxsize=1024)
 def to_rfc3339(epoch_ms: int) -> str:
     """`1790683200033` -> `2026-09-29T12:00:00.033Z`; clamped to the years 1970 to 9999."""
     whole_s, ms = divmod(min(max(epoch_ms, 0), _MAX_MS), 1000)
@@ -16,7 +17,7 @@ def to_rfc3339(epoch_ms: int) -> str:
 
 @lru_cache(maxsize=256)
 def _second(epoch_s: int) -> str:
-    # Cached: frames and events of the same few seconds are written by the thousand.
+    # Cached, both: a frame's time is written several times, and thousands of frames share a second.
     return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from riverlens_worker.histograms import HistogramFamily
 from riverlens_worker.metrics import Metrics
 from tests.dashboard_queries import DASHBOARDS, ROOT, Query, grouping, panels, queries, selectors
 
@@ -37,7 +38,8 @@ def _declared() -> dict[str, set[str]]:
     Metrics(registry)
     series = {}
     for name, collector in registry._names_to_collectors.items():  # no public view of labels without series
-        labels = set(collector._labelnames)  # type: ignore[attr-defined]  # the library's own, untyped
+        ours = isinstance(collector, HistogramFamily)
+        labels = set(collector.labelnames if ours else collector._labelnames)  # type: ignore[attr-defined]  # the library's own, untyped
         series[name] = labels | ({"le"} if name.endswith("_bucket") else set())
     return series
 

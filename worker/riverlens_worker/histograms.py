@@ -56,6 +56,11 @@ class HistogramFamily(Collector):
         self._children: dict[str, Observations] = {}
         registry.register(self)
 
+    @property
+    def labelnames(self) -> tuple[str, ...]:
+        """Names of its labels, none or one."""
+        return () if self._label is None else (self._label,)
+
     def child(self, value: str = "") -> Observations:
         """The observations of one label value; made at the first call, zero until observed."""
         return self._children.setdefault(value, Observations(self._bounds))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 _EXIF = b"Exif\x00\x00"
 _ORIENTATION_TAG = 0x0112
@@ -19,6 +20,10 @@ _PLAIN_SAMPLES = frozenset({(8, 1), (8, 3)})
 _SOS, _EOI, _APP1 = 0xDA, b"\xff\xd9", 0xE1
 _SCAN = b"\xff\xda"
 _SEQUENTIAL_SOF = frozenset({0xC0, 0xC1})
+_SEGMENT = struct.Struct(">BBH")
+"""0xFF, marker, length with its own two bytes."""
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE})
+"""Markers of segments that say nothing asked for here: tables, application data but Exif, comments."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_ORIENTATION = 8
 _TAIL_BYTES = 64
@@ -76,9 +81,14 @@ def _jpeg(value: bytes) -> ImageHeader:
     exif: bytes | None = None
     position, end = 2, len(value)
     for _ in range(_MAX_STEPS):
-        if position + 4 > end or value[position] != 0xFF or value[position + 1] == 0:  # noqa: PLR2004  # no marker
+        if position + 4 > end:
             return ImageHeader("JPEG", width, height, None, plain=False, scans=value.count(_SCAN))
-        marker = value[position + 1]
+        first, marker, length = _SEGMENT.unpack_from(value, position)
+        if first != 0xFF or marker == 0:  # noqa: PLR2004  # no marker
+            return ImageHeader("JPEG", width, height, None, plain=False, scans=value.count(_SCAN))
+        if marker in _TABLES:
+            position += 2 + length
+            continue
         if marker == 0xFF or marker in _STANDALONE:  # noqa: PLR2004  # fill bytes and markers without length
             position += 1 if marker == 0xFF else 2  # noqa: PLR2004  # the marker itself
             continue
@@ -86,9 +96,7 @@ def _jpeg(value: bytes) -> ImageHeader:
             whole = value.rfind(_EOI, -_TAIL_BYTES) > 0
             # A first scan of all components is the only one that is read, unless the image is progressive.
             scans = 1 if value[position + 4 : position + 5] == in_one_scan else value.count(_SCAN)
-            orientation = _exif_orientation(exif)
-            return ImageHeader("JPEG", width, height, orientation, plain=ordinary and whole, scans=scans)
-        length = int.from_bytes(value[position + 2 : position + 4])
+            return _jpeg_header(width, height, _exif_orientation(exif), ordinary and whole, scans)
         body = value[position + 4 : position + 2 + length]
         if marker in _SOF and len(body) >= 6:  # noqa: PLR2004  # precision, height, width, components
             precision, height, width, components = struct.unpack_from(">BHHB", body)
@@ -99,6 +107,18 @@ def _jpeg(value: bytes) -> ImageHeader:
             exif = body[len(_EXIF) :]  # the first one counts; later ones continue it
         position += 2 + length
     return ImageHeader("JPEG", width, height, None, plain=False, costly=_ENDLESS)
+
+
+@lru_cache(maxsize=256)
+def _jpeg_header(
+    width: int | None,
+    height: int | None,
+    orientation: int | None,
+    plain: bool,  # noqa: FBT001  # keywords would slow the cache
+    scans: int,
+) -> ImageHeader:
+    """A camera's images all have the same one."""
+    return ImageHeader("JPEG", width, height, orientation, plain=plain, scans=scans)
 
 
 def _exif_orientation(tiff: bytes | None) -> int | None:
