@@ -88,8 +88,9 @@ class Runner:
         async with self._line(chosen) as line:
             await line.run(self._schedule(_WARM_UP_LOAD * best.per_s, self._warm_up_s))
             for part in _LAST_LOADS:
-                if time.monotonic() < self._until_s:
-                    seen.append(await line.run(self._schedule(best.per_s * part, seconds)))
+                if time.monotonic() > self._until_s:
+                    break
+                seen.append(await line.run(self._schedule(best.per_s * part, seconds)))
         return [*seen, best]
 
     def _line(self, candidate: Candidate) -> Line:
