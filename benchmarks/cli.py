@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run it; the exit code: 0 even where a target is missed, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
+    # It warns of every topic whose leader it does not know yet, and tries again.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
     store = Store(arguments.out)
     known = read_scenarios()
     order = [scenario.name for scenario in known]

@@ -51,6 +51,7 @@ def figures(run: Run) -> dict[str, Any]:
         "stages_ms": dict(run.stages_ms),
         "refit_batches": _refit_batches(run),
         "decode_cpu_ms": run.decode_cpu_ms,
+        "device_late_p99_ms": _device_late_ms(run),
         "feed_late_p99_ms": None if run.sent is None else percentile(run.sent.late_s * 1000, 99),
     }
 
@@ -144,6 +145,12 @@ def _shares(published: Sequence[float]) -> list[float]:
     """What each worker did, of an even share."""
     total = sum(published)
     return [count * len(published) / total for count in published] if total else []
+
+
+def _device_late_ms(run: Run) -> float | None:
+    """How late the simulator answered, p99: what no stack can help."""
+    late_s = [late_s for server in run.device for late_s in server["late_s"]]
+    return percentile(np.array(late_s, dtype=np.float64) * 1000, 99)
 
 
 def _refit_batches(run: Run) -> int | None:

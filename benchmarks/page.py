@@ -40,7 +40,8 @@ with each other, not with those of another machine. `python -m benchmarks --list
   thread pool, two calls in flight, offsets committed after the events; what a good engineer writes in a day.
   *one-by-one*: one image a call, as tutorials do. All three get the same frames at the same moments.
 - **Others' cores**: what processes that are no part of the measurement used meanwhile. A run with more than
-  {disturbed:g} is done again, once, and the quieter of both counts, whatever its result."""
+  {disturbed:g} is done again, once, and the quieter of both counts, whatever its result. All repetitions
+  together take a quarter of an hour at most."""
 _HOPS = """\
 No worker at all: whatever is read becomes an event at once. p50 / p99 in ms of the same arrivals. What the
 contract allows for it, 3 ms, holds for one frame at a time on a quiet machine; percentiles do not add up
@@ -48,7 +49,8 @@ exactly, so the sum is a guide to what the machine leaves, not a bound."""
 _STAGES = """\
 Means over all frames, by the worker's own metrics: *broker* from capture to receipt, *queue* for the device
 to become free, *predict* the call with its way there and back, *publish* from the answer to the acknowledged
-event. Beside it the cores that each part of the line kept busy."""
+event. Beside it the cores that each part of the line kept busy, and how late the simulated device answered
+and the cameras sent because they got no core: what no stack can help."""
 _TESTS = """\
 Two promises are shown elsewhere: `latest_only` going straight to live frames after an outage of 60 s, and
 `every_frame` catching up in order, by `make chaos`; the settings that `riverlens worker tune` finds, against

@@ -10,7 +10,13 @@ from typing import Any
 Row = Mapping[str, Any]
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 400, 56
-_COLOURS = {"riverlens": "#0b7285", "engineer": "#e8590c", "one-by-one": "#862e9c", "oracle": "#868e96"}
+_COLOURS = {
+    "riverlens": "#0b7285",
+    "engineer": "#e8590c",
+    "one-by-one": "#862e9c",
+    "oracle": "#868e96",
+    "hops": "#2f9e44",
+}
 _LOADS = (0.3, 0.6, 0.9)
 
 

@@ -32,6 +32,8 @@ _SETTLED_S = 1.0
 _GRACE_S = 20.0
 _REPEATED_UP_TO_S = 120.0
 """Longer runs are not repeated: in ten minutes somebody else may work for a while."""
+_REPEATS_S = 900.0
+"""So long all repetitions may take together: on a machine that is never quiet they help nobody."""
 
 Tell = Callable[[str], None]
 Keep = Callable[[Scenario, list[dict[str, Any]]], None]
@@ -63,7 +65,7 @@ class _Begun:
 
 
 class Bench:
-    """One measurement of scenarios on one Kafka. Writer of: filled topics.
+    """One measurement of scenarios on one Kafka. Writer of: filled topics, how long repetitions took.
 
     Args:
         line: Kafka and what starts beside it.
@@ -75,6 +77,7 @@ class Bench:
         self._ways = ways
         self._images = draw_images()
         self._filled: dict[tuple[int, int, int], str] = {}
+        self._repeats_s = 0.0
 
     async def measure(self, scenario: Scenario) -> list[dict[str, Any]]:
         """The figures of every stack of a scenario, in its order; of one that broke, {"error": why}."""
@@ -96,11 +99,13 @@ class Bench:
         self._ways.tell(f"{scenario.name}: {stack.name}")
         row = await self._figures(scenario, stack)
         first: float = row["foreign_cores"]
-        again = self._ways.repeat and scenario.seconds <= _REPEATED_UP_TO_S
+        again = self._ways.repeat and scenario.seconds <= _REPEATED_UP_TO_S and self._repeats_s < _REPEATS_S
         if first <= DISTURBED_CORES or not again:
             return row
         self._ways.tell(f"{scenario.name}: {stack.name} again; others used {first:.2f} cores")
+        begun_s = time.monotonic()
         second = await self._figures(scenario, stack)
+        self._repeats_s += time.monotonic() - begun_s
         quieter = min(row, second, key=lambda one: float(one["foreign_cores"]))
         return {**quieter, "foreign_cores_of_runs": [first, second["foreign_cores"]]}
 

@@ -106,23 +106,25 @@ def hops_table(rows: Sequence[Row]) -> Table:
     return table
 
 
+_STAGES = ("broker", "queue", "decode", "predict", "publish")
+_LATE = (("late p99 ms: device", "device_late_p99_ms"), ("cameras", "feed_late_p99_ms"))
+
+
 def stages_table(rows: Iterable[Row]) -> Table:
-    """Where a frame's time goes in riverlens, by its own metrics, mean in ms; cores of the whole line."""
-    stages = ("broker", "queue", "decode", "predict", "publish")
-    table = [["scenario", "rows a batch", *stages, "cores: worker", "Kafka", "device", "cameras"]]
+    """Where a frame's time goes in riverlens, by its own metrics, mean in ms; and the rest of the line."""
+    cores = ("cores: worker", "Kafka", "device", "cameras")
+    table = [["scenario", "rows a batch", *_STAGES, *cores, *(name for name, _ in _LATE)]]
     for row in rows:
         if row["kind"] == "paced" and row.get("stages_ms"):
             line = row["line_cores"]
-            cells = [_number(row["stages_ms"].get(stage), ".1f") for stage in stages]
-            cores = [row["cpu_cores"], *(line.get(name) for name in ("kafka", "device", "feed"))]
-            table.append(
-                [
-                    row["scenario"],
-                    _number(row["rows_a_batch"], ".1f"),
-                    *cells,
-                    *(_number(c, ".2f") for c in cores),
-                ]
+            used = (row["cpu_cores"], line["kafka"], line["device"], line["feed"])
+            cells = (
+                _number(row["rows_a_batch"], ".1f"),
+                *(_number(row["stages_ms"].get(stage), ".1f") for stage in _STAGES),
+                *(_number(value, ".2f") for value in used),
+                *(_number(row[key], ".1f") for _, key in _LATE),
             )
+            table.append([row["scenario"], *cells])
     return table
 
 

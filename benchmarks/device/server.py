@@ -46,11 +46,13 @@ class SimulatedServer:
 
     Attributes:
         batches: what its devices have run or begun, by begin.
+        late_s: how much later than it ended each batch was answered: somebody else had the core.
         calls: Predict calls since the last `forget`.
     """
 
     def __init__(self, setup: Setup) -> None:
         self.batches: list[Batch] = []
+        self.late_s: list[float] = []
         self.calls = 0
         self._schedule = Schedule(setup)
         self._answers: dict[int, tuple[str, int, asyncio.Future[bytes]]] = {}
@@ -71,6 +73,7 @@ class SimulatedServer:
     def forget(self) -> None:
         """Count from now."""
         self.batches.clear()
+        self.late_s.clear()
         self.calls = 0
 
     async def start(self, address: str) -> None:
@@ -125,6 +128,7 @@ class SimulatedServer:
         self._timer = None if due_s is None else loop.call_at(due_s, self._wake)
 
     def _finish(self, batch: Batch) -> None:
+        self.late_s.append(asyncio.get_running_loop().time() - batch.ended_s)
         for call in batch.calls:
             model, rows, answer = self._answers.pop(call)
             if not answer.done():  # its client may be gone
@@ -140,6 +144,7 @@ class SimulatedServer:
             "factor": self.setup.factor,
             "calls": self.calls,
             "waiting": self._schedule.waiting,
+            "late_s": self.late_s,
             "rows": sum(batch.rows for batch in self.batches),
             "busy_s": sum(batch.ended_s - batch.begun_s for batch in self.batches),
             "batches": [

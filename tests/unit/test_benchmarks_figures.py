@@ -30,7 +30,13 @@ def _run(**changes: Any) -> Run:
         "expected": FRAMES,
         "usage": [Usage(99, 1.0, 50_000_000, 10.0), Usage(102, 2.5, 50_000_000, 13.0)],
         "others": {"kafka": [Usage(99, 0.0, 0, 10.0), Usage(102, 0.3, 0, 13.0)]},
-        "device": [{"devices": 1, "batches": [[100.4, 100.6, 60, 1, 0, 0.0], [100.7, 100.8, 32, 1, 0, 0.0]]}],
+        "device": [
+            {
+                "devices": 1,
+                "late_s": [0.002],
+                "batches": [[100.4, 100.6, 60, 1, 0, 0.0], [100.7, 100.8, 32, 1, 0, 0.0]],
+            }
+        ],
         "started_s": 98.0,
         "ready_s": 99.0,
         "rss_start_bytes": 50_000_000,
@@ -86,7 +92,7 @@ def test_batches_until_calls_come_just_in_time_again(waits: list[float], batches
     """After the change at 100 s: up to the last too early of six that mostly are; all where never."""
     told = [[99.0, 99.9, 8, 1, 0, 0.8]]
     told += [[100 + i, 100.9 + i, 8, 1, 0, wait] for i, wait in enumerate(waits)]
-    found = figures(_run(changed_s=100.0, device=[{"devices": 1, "batches": told}]))
+    found = figures(_run(changed_s=100.0, device=[{"devices": 1, "late_s": [], "batches": told}]))
     assert found["refit_batches"] == batches
     assert figures(_run())["refit_batches"] is None
 

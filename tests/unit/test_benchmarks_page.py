@@ -11,7 +11,7 @@ from benchmarks.page import results_page
 from benchmarks.plots import latency_plot
 from benchmarks.reasons import NONE_GIVEN, read_reasons, why
 from benchmarks.scenario import read_scenarios
-from benchmarks.tables import capacity_table, hops_table, latency_table, markdown, plain
+from benchmarks.tables import capacity_table, hops_table, latency_table, markdown, plain, stages_table
 from benchmarks.targets import targets
 from benchmarks.verdict import comparison, disturbed
 from benchmarks.versus import Versus, versus
@@ -51,6 +51,8 @@ def _row(scenario: str, stack: str, **changes: Any) -> dict[str, Any]:
         "shares": [],
         "latency": {},
         "stages_ms": {},
+        "device_late_p99_ms": 1.0,
+        "feed_late_p99_ms": 2.0,
     }
     return {**values, **changes}
 
@@ -216,7 +218,8 @@ def test_the_page_says_so_where_others_worked_or_a_run_broke() -> None:
 def test_tables_have_a_cell_for_every_column() -> None:
     """On a page and in a terminal."""
     rows = [*_rows(), _paced("hops", 4)]
-    for table in (latency_table(rows), capacity_table(rows), hops_table(rows)):
+    rows[-2]["stages_ms"] = {"queue": 3.0}
+    for table in (latency_table(rows), capacity_table(rows), hops_table(rows), stages_table(rows)):
         assert len(table) > 1
         assert {len(row) for row in table} == {len(table[0])}
         assert len(plain(table).splitlines()) == len(table)
