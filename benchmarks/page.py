@@ -44,8 +44,8 @@ with each other, not with those of another machine. `python -m benchmarks --list
   together take a quarter of an hour at most."""
 _HOPS = """\
 No worker at all: whatever is read becomes an event at once. p50 / p99 in ms of the same arrivals. What the
-contract allows for it, 3 ms, holds for one frame at a time on a quiet machine; percentiles do not add up
-exactly, so the sum is a guide to what the machine leaves, not a bound."""
+contract allows for it is 3 ms. Percentiles do not add up exactly, so the sum is a guide to what the machine
+leaves, not a bound."""
 _STAGES = """\
 Means over all frames, by the worker's own metrics: *broker* from capture to receipt, *queue* for the device
 to become free, *predict* the call with its way there and back, *publish* from the answer to the acknowledged
@@ -114,11 +114,12 @@ def _summary(checks: Iterable[Check]) -> str:
 
 def _missed(rows: Sequence[Row], checks: Iterable[Check], reasons: Reasons) -> Iterable[str]:
     notes = hops_notes(Rows(rows))
-    missed = [
-        (check.key, check.what + (f" ({notes[check.key]})" if check.key in notes else ""))
-        for check in checks
-        if check.state == "MISSED"
-    ]
+    missed = []
+    for check in (check for check in checks if check.state == "MISSED"):
+        note = notes.get(check.key)
+        # What the hops do not explain needs a reason of its own.
+        key = check.key + ("-with-hops" if note is not None and not note.met else "")
+        missed.append((key, check.what + (f" ({note.text})" if note else "")))
     if missed:
         yield "### Missed, and why"
         yield _with_reasons(missed, reasons)

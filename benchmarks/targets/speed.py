@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from benchmarks.checks import HOPS, OURS, Check, Row, Rows, figure, latency, times
 
@@ -46,7 +47,14 @@ def with_hops(rows: Rows, device: str, load: float, percent: int) -> float | Non
     return None if hop_ms is None else times(latency(hops, f"oracle_p{percent}_ms"), ORACLES, hop_ms)
 
 
-def hops_notes(rows: Rows) -> dict[str, str]:
+class HopsNote(NamedTuple):
+    """How a latency stands against the oracle and the hops of this machine."""
+
+    met: bool
+    text: str
+
+
+def hops_notes(rows: Rows) -> dict[str, HopsNote]:
     """By key of a latency target: how it would stand with the hops measured here in place of 3 ms."""
     found = {}
     for device in DEVICES:
@@ -55,9 +63,10 @@ def hops_notes(rows: Rows) -> dict[str, str]:
                 bound = with_hops(rows, device, load, percent)
                 value = latency(rows.paced(OURS, device, load), f"p{percent}_ms")
                 if bound is not None and value is not None:
-                    stands = "met" if value <= bound else "missed too"
+                    met = value <= bound
                     key = f"latency-{device}-{load * 100:.0f}-p{percent}"
-                    found[key] = f"with the hops measured here {bound:.0f} ms: {stands}"
+                    text = f"with the hops measured here {bound:.0f} ms: {'met' if met else 'missed too'}"
+                    found[key] = HopsNote(met, text)
     return found
 
 
