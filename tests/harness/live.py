@@ -7,7 +7,10 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from types import MappingProxyType
+
+from aiokafka import AIOKafkaProducer
 
 from riverlens.event import EVENT_TYPE
 from riverlens.kafka import KafkaSettings
@@ -50,33 +53,28 @@ async def cameras(
     """
     ended = asyncio.Event()
 
-    async def send() -> None:
-        image, number = jpeg(), 0
+    async def send(running: AIOKafkaProducer, number: int) -> None:
+        image, headers, now_ms = jpeg(), [("sequence", b"%d" % number)], time.time_ns() // 1_000_000
+        for camera, partition in where.items():
+            timestamp_ms, key = now_ms - behind_ms.get(camera, 0), camera.encode()
+            await running.send(
+                topic, image, key=key, partition=partition, headers=headers, timestamp_ms=timestamp_ms
+            )
+
+    async def go_on() -> None:
+        # Stopped, a producer sends all that it has taken.
         async with producer(kafka) as running:
-            while not ended.is_set():
-                headers = [("sequence", b"%d" % number)]
-                now_ms = time.time_ns() // 1_000_000
-                sent = [
-                    await running.send(
-                        topic,
-                        image,
-                        key=camera.encode(),
-                        partition=partition,
-                        headers=headers,
-                        timestamp_ms=now_ms - behind_ms.get(camera, 0),
-                    )
-                    for camera, partition in where.items()
-                ]
-                await asyncio.gather(*sent)
-                number += 1
+            for number in count():
+                await send(running, number)
                 try:
                     async with asyncio.timeout(1 / per_s):
                         await ended.wait()
+                        return
                 except TimeoutError:
                     continue
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(send())
+        group.create_task(go_on())
         try:
             yield
         finally:
@@ -152,8 +150,8 @@ class Outage:
             for reason in ("stale", "superseded")
         }
         print(f"dropped: {by_reason}")  # noqa: T201  # figures
-        for reason, count in by_reason.items():
-            assert samples[f"riverlens_frames_total{{outcome=dropped,reason={reason}}}"] == count
+        for reason, dropped in by_reason.items():
+            assert samples[f"riverlens_frames_total{{outcome=dropped,reason={reason}}}"] == dropped
         assert sum(by_reason.values()) == counts["dropped"]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from riverlens.drop import DropReason
 from riverlens_worker.freshness import Freshness
-from riverlens_worker.messages import BatchReason, DecodedFrame, Rejected, dropped
+from riverlens_worker.messages import BatchReason, DecodedFrame, Rejected, dropped, fenced
 
 TRIES = 3
 """Failures, while other calls pass, after which a group is searched and a single frame is given up."""
@@ -52,13 +52,23 @@ class Piece:
         return self.tries >= (1 if self.searched and len(self.frames) > 1 else TRIES)
 
 
-def drop_stale(piece: Piece, freshness: Freshness, now_s: float) -> list[Rejected]:
-    """Take the stale frames out, those of the rest included; returns their rejections."""
-    gone = [frame for frame in (*piece.frames, *piece.rest) if freshness.stale(frame.source, now_s)]
+def sift(piece: Piece, freshness: Freshness | None, now_s: float) -> list[Rejected]:
+    """Take out the frames of partitions that moved on, and stale ones; returns their rejections.
+
+    `freshness` is None where every frame counts.
+    """
+    gone = [
+        frame
+        for frame in (*piece.frames, *piece.rest)
+        if not frame.source.lease.open or (freshness is not None and freshness.stale(frame.source, now_s))
+    ]
     if gone:
         piece.frames = [frame for frame in piece.frames if frame not in gone]
         piece.rest = [frame for frame in piece.rest if frame not in gone]
-    return [dropped(frame.source, DropReason.STALE) for frame in gone]
+    return [
+        dropped(source, DropReason.STALE) if source.lease.open else fenced(source)
+        for source in (frame.source for frame in gone)
+    ]
 
 
 def unless_empty(piece: Piece) -> list[Piece]:

@@ -20,10 +20,10 @@ from riverlens_worker.errors import BACKOFFS, Action, ModelError, Verdict
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.grouping import best_rows
 from riverlens_worker.limits import CallLimits
-from riverlens_worker.messages import BatchReason, Prediction, Rejected, fenced
+from riverlens_worker.messages import BatchReason, Prediction, Rejected
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.model import ServedModel
-from riverlens_worker.pieces import Piece, after_pass, drop_stale, in_pieces, release_rest, unless_empty
+from riverlens_worker.pieces import Piece, after_pass, in_pieces, release_rest, sift, unless_empty
 from riverlens_worker.predictor.call import Caller
 from riverlens_worker.predictor.judge import Failed, Judge, Outcome
 from riverlens_worker.predictor.ports import PredictorPorts
@@ -181,17 +181,12 @@ class Predictor:
 
     async def _fence(self, piece: Piece) -> None:
         """Frames of partitions that moved on, and stale ones, go before they cost device time."""
-        gone = [fenced(frame.source) for frame in piece.frames if not frame.source.lease.open]
-        if gone:
-            piece.frames = [frame for frame in piece.frames if frame.source.lease.open]
-        if self._ports.freshness is not None:
-            gone += drop_stale(piece, self._ports.freshness, time.monotonic())
-        if gone:
+        if gone := sift(piece, self._ports.freshness, time.monotonic()):
             await self._ports.results.send_many(gone)
 
     def sweep(self, freshness: Freshness, now_s: float) -> list[Rejected]:
         """Frames that have gone stale while no server took them; they wait no more."""
-        gone = [r for p in (*self._pieces, *self._pausing) for r in drop_stale(p, freshness, now_s)]
+        gone = [r for p in (*self._pieces, *self._pausing) for r in sift(p, freshness, now_s)]
         if gone:
             self._pieces = deque(left for piece in self._pieces for left in unless_empty(piece))
             self._wake.set()
