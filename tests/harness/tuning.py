@@ -50,7 +50,7 @@ class Swept(Search):
     """A search that remembers what each candidate carried at most, in frames a second."""
 
     def __init__(self, candidates: Sequence[Candidate], first_per_s: float, target_ms: float) -> None:
-        super().__init__(candidates, (), first_per_s, target_ms)
+        super().__init__(candidates, first_per_s, target_ms)
         self.carried: dict[Candidate, float] = {}
 
     def tell(self, trial: Trial, load: Load) -> None:

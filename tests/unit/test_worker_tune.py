@@ -180,7 +180,9 @@ def test_the_search_ends_near_the_best_of_all(
         for way, gain in zip(ways, gains, strict=False)
         for size in SIZES
     }
-    search = Search(ways, SIZES, guess * capacity[ways[0]], target_ms)
+    search = Search(
+        ways, guess * capacity[ways[0]], target_ms, lambda best, per_s: plan.rivals(best, per_s, server, 16)
+    )
     runs = _carries(capacity, target_ms, search)
     assert search.best is not None
     assert capacity[search.leader] >= 0.95 * max(capacity.values())
@@ -191,7 +193,7 @@ def test_the_search_ends_near_the_best_of_all(
 def test_a_target_out_of_reach_ends_with_the_nearest() -> None:
     """Where no load is carried the search ends, and knows the lowest latency that it saw."""
     ways = plan.ways(1, 8, 4)
-    search = Search(ways, [8], 10.0, 50.0)
+    search = Search(ways, 10.0, 50.0)
     while (trial := search.next()) is not None:
         search.tell(trial, Load(trial.per_s, 1.0, 60.0, 60.0 + trial.per_s, 1.0))
     assert search.best is None

@@ -7,11 +7,11 @@ carry a little more than that, or are out after a single run.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from riverlens_worker.tune.plan import Candidate, Server, neighbours
+from riverlens_worker.tune.plan import Candidate, Server
 
 STEP = 1.03
 """Highest carried and lowest failed load end this near; others must carry so much more than the best."""
@@ -96,15 +96,19 @@ class Search:
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], offered: Sequence[int], first_per_s: float, target_ms: float
+        self,
+        candidates: Sequence[Candidate],
+        first_per_s: float,
+        target_ms: float,
+        rivals: Callable[[Candidate, float], Sequence[Candidate]] | None = None,
     ) -> None:
-        """`offered`: sizes of batches to be had, rising."""
+        """`rivals`: what else may beat these settings at that load, asked once all candidates were tried."""
         self.leader = candidates[0]
         self.best: Load | None = None
         self.nearest: tuple[Load, Candidate] | None = None
         self._rest = deque(candidates[1:])
         self._run: set[Candidate] = set()
-        self._offered = offered
+        self._rivals = rivals
         self._target_ms = target_ms
         self._first_per_s = first_per_s
         self._failed_per_s = float("inf")
@@ -136,7 +140,7 @@ class Search:
             self._rest.popleft()
             if carried:
                 if trial.candidate.rows != self.leader.rows:
-                    # The other neighbour is on the wrong side.
+                    # What else may beat the new one, it tells itself.
                     self._rest.clear()
                 self.leader, self.best = trial.candidate, load
                 self._failed_per_s, self._step = float("inf"), _FIRST_STEP
@@ -164,7 +168,7 @@ class Search:
         return sqrt(self._failed_per_s * self.best.per_s)
 
     def _rival(self) -> Candidate | None:
-        if not self._rest and self.best is not None:
-            near = neighbours(self.leader, self._offered)
-            self._rest.extend(one for one in near if one not in self._run)
+        if not self._rest and self.best is not None and self._rivals is not None:
+            others = self._rivals(self.leader, STEP * self.best.per_s)
+            self._rest.extend(one for one in others if one not in self._run)
         return self._rest[0] if self._rest else None

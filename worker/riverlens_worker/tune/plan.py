@@ -91,31 +91,38 @@ def first_load_per_s(server: Server, rows: int, target_s: float) -> float:
 def ways(devices: int, rows: int, most_calls: int) -> list[Candidate]:
     """Ways of sending, the likeliest first; of two that carry as much, the earlier one is kept.
 
-    One device is served just in time. Several are not recognised by the dispatch clock: they get a call
-    each, at once, and perhaps one more that waits for the first of them to be free.
+    A device each has a call, and perhaps one more waits for the first of them to be free.
     """
-    pairs: list[tuple[Dispatch, int]]
-    if devices == 1:
-        pairs = [("just-in-time", 2), ("just-in-time", 3), ("at-once", 1), ("at-once", 2)]
-    else:
-        pairs = [
-            ("at-once", devices),
-            ("at-once", devices + 1),
-            ("just-in-time", devices),
-            ("just-in-time", devices + 1),
-            ("at-once", 2 * devices),
-        ]
-    found = [Candidate(rows, min(calls, most_calls), dispatch) for dispatch, calls in pairs]
+    found = [Candidate(rows, min(calls, most_calls), dispatch) for dispatch, calls in _pairs(devices)]
     return list(dict.fromkeys(found))
 
 
-def neighbours(best: Candidate, offered: Sequence[int]) -> list[Candidate]:
-    """The same way of sending with the next larger and the next smaller batches."""
-    if best.rows not in offered:
-        return []
-    place = list(offered).index(best.rows)
-    near = [*offered[place + 1 : place + 2], *offered[max(0, place - 1) : place]]
-    return [Candidate(rows, best.calls, best.dispatch) for rows in near]
+def _pairs(devices: int) -> list[tuple[Dispatch, int]]:
+    if devices == 1:
+        return [("just-in-time", 2), ("just-in-time", 3), ("at-once", 1), ("at-once", 2)]
+    return [
+        ("at-once", devices + 1),
+        ("just-in-time", devices + 1),
+        ("at-once", devices),
+        ("just-in-time", devices),
+    ]
+
+
+def rivals(best: Candidate, best_per_s: float, server: Server, most_calls: int) -> list[Candidate]:
+    """What may carry more than the best of all ways of sending at one size, the likeliest first.
+
+    Batches that are only just large enough are all full: several devices then work in even turns, which
+    larger limits do not bring about. And the best way itself, with the next larger and smaller batches.
+    """
+    found: list[Candidate] = []
+    enough = [rows for rows in server.sizes if server.frames_per_s(rows) >= best_per_s]
+    for dispatch, calls in _pairs(server.devices)[:2] if enough else ():
+        found.append(Candidate(min(enough), min(calls, most_calls), dispatch))
+    if best.rows in server.sizes:
+        place = list(server.sizes).index(best.rows)
+        near = [*server.sizes[place + 1 : place + 2], *server.sizes[max(0, place - 1) : place]]
+        found += [Candidate(rows, best.calls, best.dispatch) for rows in near]
+    return list(dict.fromkeys(found))
 
 
 def arrivals(per_s: float, seconds: float, cameras: int, seed: int = 1) -> list[float]:

@@ -21,7 +21,7 @@ from riverlens_worker.tune.choice import Search, Tuned
 from riverlens_worker.tune.cost import padded
 from riverlens_worker.tune.images import images
 from riverlens_worker.tune.output import make_folder, write
-from riverlens_worker.tune.plan import Server
+from riverlens_worker.tune.plan import Candidate, Server
 from riverlens_worker.tune.probe import Probe
 from riverlens_worker.tune.runner import Runner, TargetError
 from riverlens_worker.tune.settings import TuneSettings
@@ -117,7 +117,11 @@ def _search(server: Server, settings: TuneSettings) -> Search:
     rows = plan.best_size(server, target_s)
     ways = plan.ways(server.devices, rows, settings.most_calls)
     first_per_s = plan.first_load_per_s(server, rows, target_s)
-    return Search(ways, server.sizes, first_per_s, settings.latency_target_ms)
+
+    def rivals(best: Candidate, per_s: float) -> list[Candidate]:
+        return plan.rivals(best, per_s, server, settings.most_calls)
+
+    return Search(ways, first_per_s, settings.latency_target_ms, rivals)
 
 
 def _do_not_wait(why: str) -> None:
