@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 DASHBOARDS = sorted((ROOT / "dashboards" / "grafana" / "dashboards").glob("*.json"))
+RULES = sorted((ROOT / "dashboards" / "prometheus" / "rules").glob("*.yml"))
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SELECTOR = re.compile(r"([a-z_:][a-z0-9_:]*)\{([^}]*)\}")
@@ -66,3 +69,14 @@ def grouping(expression: str) -> set[str]:
     """Labels that an expression groups or matches by."""
     lists = _GROUPING.findall(expression)
     return {label.strip() for inside in lists for label in inside.split(",") if label.strip()}
+
+
+def rules() -> list[dict[str, Any]]:
+    """All recording rules and alerts, as they stand in their files."""
+    contents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in RULES]
+    return [rule for content in contents for group in content["groups"] for rule in group["rules"]]
+
+
+def alerts() -> list[dict[str, Any]]:
+    """The alerts among them."""
+    return [rule for rule in rules() if "alert" in rule]
