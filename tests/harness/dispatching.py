@@ -8,22 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from riverlens_worker.dispatch import DispatchClock
-from riverlens_worker.endpoint_load import Call, EndpointLoad, next_due_s, order
+from riverlens_worker.endpoint_load import EndpointLoad, next_due_s, order
+from riverlens_worker.expectation import Call
 
 MOST_ROWS = 32
-
-
-@dataclass(slots=True)
-class SimulatedCall:
-    """One call, as the clock and the device see it."""
-
-    rows: int
-    started_s: float
-    answer_s: float
-    alone: bool = True
-    timed: bool = True
-    expected_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,46 +55,6 @@ def oracle(arrivals: Sequence[float], device: Device, dice: random.Random) -> li
     return latencies
 
 
-def dispatched(
-    arrivals: Sequence[float],
-    device: Device,
-    clock: DispatchClock,
-    dice: random.Random,
-    *,
-    late_s: float = 0.001,
-    window: int = 2,
-) -> list[float]:
-    """Latency of each frame as `clock` decides; timers are up to `late_s` late."""
-    latencies: list[float] = []
-    calls: list[SimulatedCall] = []
-    place, now_s, free_s = 0, 0.0, 0.0
-    there_s = device.transport_s / 2
-    while place < len(arrivals):
-        now_s = max(now_s, arrivals[place])
-        while calls and calls[0].answer_s <= now_s:
-            done = calls.pop(0)
-            clock.answered(done, done.answer_s)
-        waiting = bisect_right(arrivals, now_s) - place
-        due_s = clock.due_s(calls, full=waiting >= MOST_ROWS) if len(calls) < window else float("inf")
-        if due_s > now_s:
-            # Whatever comes first: the due time, an answer, or the frame that fills the batch.
-            fills = place + MOST_ROWS - 1
-            filled_s = arrivals[fills] if waiting < MOST_ROWS and fills < len(arrivals) else float("inf")
-            answer_s = calls[0].answer_s if calls else float("inf")
-            timer_s = due_s + dice.random() * late_s
-            now_s = min(timer_s, answer_s, max(filled_s, now_s + 1e-9))
-            continue
-        end = min(place + max(waiting, 1), place + MOST_ROWS)
-        begin_s = max(now_s + there_s, free_s)
-        free_s = begin_s + device.seconds(end - place, begin_s, dice)
-        call = SimulatedCall(end - place, now_s, free_s + there_s)
-        clock.started(call, calls, full=waiting >= MOST_ROWS)
-        calls.append(call)
-        latencies += [call.answer_s - arrival for arrival in arrivals[place:end]]
-        place = end
-    return latencies
-
-
 @dataclass(slots=True)
 class Server:
     """One of several servers: its device, what the worker knows of it, and when its device is free."""
@@ -123,6 +71,13 @@ class Server:
         self.free_s = begin_s + self.device.seconds(rows, begin_s, dice)
         self.rows += rows
         return self.free_s + there_s, self.load.start(rows, now_s, full=full)
+
+
+def dispatched(
+    arrivals: Sequence[float], device: Device, dice: random.Random, late_s: float = 0.001
+) -> list[float]:
+    """Latency of each frame with one server; timers are up to `late_s` late."""
+    return dispatched_among(arrivals, [Server(device, EndpointLoad(2))], dice, late_s)
 
 
 def dispatched_among(
@@ -148,12 +103,14 @@ def dispatched_among(
             now_s = min(timer_s, answers[0][0] if answers else float("inf"), max(filled_s, now_s + 1e-9))
             continue
         rows = min(max(waiting, 1), MOST_ROWS)
-        room = [n for n, load in enumerate(loads) if load.has_room(now_s)]
-        which = room[order([loads[n] for n in room], rows, now_s)[0]]
-        answer_s, call = servers[which].start(rows, now_s, dice, full=rows >= MOST_ROWS)
-        insort(answers, (answer_s, which, call), key=itemgetter(0))
-        latencies += [answer_s - arrival for arrival in arrivals[place : place + rows]]
-        place += rows
+        half = -(-rows // 2) if any(load.pair_due() for load in loads) else rows
+        for size in (half, rows - half)[: 1 + (half < rows)]:
+            room = [n for n, load in enumerate(loads) if load.has_room(now_s)]
+            which = room[order([loads[n] for n in room], size, now_s)[0]]
+            answer_s, call = servers[which].start(size, now_s, dice, full=rows >= MOST_ROWS)
+            insort(answers, (answer_s, which, call), key=itemgetter(0))
+            latencies += [answer_s - arrival for arrival in arrivals[place : place + size]]
+            place += size
     return latencies
 
 

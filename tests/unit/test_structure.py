@@ -36,6 +36,7 @@ PURE = frozenset(
         "dispatch",
         "endpoint_load",
         "errors",
+        "expectation",
         "fetch_pace",
         "freshness",
         "geometry",
@@ -46,6 +47,7 @@ PURE = frozenset(
         "messages",
         "offsets",
         "ordering",
+        "overlap",
         "pieces",
         "pixels",
         "reference_uri",
@@ -53,6 +55,7 @@ PURE = frozenset(
         "settings",
         "skew",
         "watchdog",
+        "window",
     }
 )
 # Shells by the one outside resource that they touch: modules of one group are one shell in several files.

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.dispatch import DispatchClock
 from riverlens_worker.endpoint_load import EndpointLoad
+from riverlens_worker.expectation import Call
 from tests.harness.dispatching import (
     MOST_ROWS,
     Device,
     Server,
-    SimulatedCall,
     cameras,
     dispatched,
     dispatched_among,
@@ -42,7 +42,7 @@ def compared(
     seconds = cycles * (device.a_s + MOST_ROWS * device.b_s)
     arrivals = cameras(ceiling(device) * load, seconds, dice, count)
     best = oracle(arrivals, device, dice)
-    ours = dispatched(arrivals, device, DispatchClock(), dice)
+    ours = dispatched(arrivals, device, dice)
     first = len(best) // WARM_UP_SHARE
     return [(percentile(ours[first:], q), percentile(best[first:], q)) for q in (0.5, 0.99)]
 
@@ -82,7 +82,7 @@ def test_saturation_keeps_the_device_busy(device: Device) -> None:
     """With more frames than it can take, the device works at 98 % of its ceiling or more."""
     dice = random.Random(2)  # noqa: S311  # the same load in each run
     frames = 4_000
-    latencies = dispatched([0.0] * frames, device, DispatchClock(), dice)
+    latencies = dispatched([0.0] * frames, device, dice)
     assert frames / max(latencies) >= 0.98 * ceiling(device)
 
 
@@ -95,8 +95,8 @@ def test_a_changed_device_is_fitted_again(load: float, times: float) -> None:
     def answer(rows: int, cost: float, now_s: float) -> float:
         """One overlapping call after another, as under load."""
         nonlocal calls
-        call = SimulatedCall(rows, now_s - 0.002, now_s + cost)
-        other = SimulatedCall(rows, now_s - 0.1, now_s)
+        call = Call(rows, now_s - 0.002)
+        other = Call(rows, now_s - 0.1)
         clock.started(call, [other], full=rows == MOST_ROWS)
         clock.answered(call, now_s + cost)
         calls += 1
@@ -123,18 +123,18 @@ def test_a_device_that_others_use_is_not_waited_for() -> None:
     def run(spread: float) -> None:
         nonlocal now_s
         for _ in range(60):
-            call = SimulatedCall(8, now_s, now_s)
+            call = Call(8, now_s)
             clock.started(call, [], full=False)
             now_s += 0.044 * dice.uniform(1, 1 + spread)
             clock.answered(call, now_s)
 
     run(0.0)
-    under_way = [SimulatedCall(8, now_s, now_s)]
+    under_way = [Call(8, now_s)]
     assert not clock.eager
     assert clock.due_s(under_way, full=False) > now_s
     run(6.0)
     assert clock.eager
-    assert clock.due_s([SimulatedCall(8, now_s, now_s)], full=False) == float("-inf")
+    assert clock.due_s([Call(8, now_s)], full=False) == float("-inf")
     run(0.0)
     assert not clock.eager
 

@@ -56,6 +56,12 @@ class ServiceTimeFit:
         self._samples.append((rows, service_s))
         self._fresh = False
 
+    def forget(self) -> None:
+        """No answer until now counts any more; which row counts were seen stays known."""
+        self._samples.clear()
+        self._off.clear()
+        self._cost, self._fresh = None, True
+
     def cost(self) -> tuple[float, float] | None:
         """(a, b) in seconds and seconds a row, neither negative; None before the first usable answer."""
         if not self._fresh:

@@ -1,168 +1,294 @@
-"""When the next call should leave: just in time, so that it arrives as the device becomes free. Pure.
+"""When the next call should leave. Pure.
 
-Earlier only commits frames to a smaller batch than they could have had; later leaves the device idle. What
-is known of a call is when it left and when its answer came:
+Too early, and its frames share a smaller batch than they could have had; too late, and the device idles.
+What is known of a call is when it left and when its answer came:
 
-    alone       left with nothing under way: answer - start = transport + a + b*n
-    overlapping waited at the server for the one before it: answer - answer before = a + b*n
+    free     a slot was free: answer - start = transport + a + b*n
+    queued   it waited for a call before it: answer - that one's answer = a + b*n
 
-So the device's cost is fitted from overlapping calls, the transport is what calls alone take beyond it, and
-how long an overlapping call waited at the server is what it took beyond a call alone. The lead, how long
-before the expected answer the next call leaves, is steered so that calls wait there for a moment only.
+The device's cost a + b*n is fitted from both; how long a queued call waited is what it took beyond a free
+one. `overlap` tells from pairs of calls how many slots there are, and whether others use them. So a call
+leaves in one of three ways:
 
-Devices that others use too do not answer when expected: then calls leave at once, as many as the in-flight
-window allows. A device that runs calls side by side cannot be told from a quicker one while one call at a
-time is sent: for those there is the setting `dispatch = "at-once"`.
+    just in time   The server is ours. At once while a slot is free; else `lead_s` before the first answer
+                   expected, steered so that calls wait at the server for a moment only.
+    in turns       Other clients' calls come between ours, each by itself. The answer is no sign that the
+                   server is free for us, so the next call is held back (`lead_s` below 0), steered so that
+                   it waits for part of a batch's time when it comes to the server.
+    window         The server runs what waits there as one batch. The slots are a window then: as many small
+                   calls as do not delay each other, evenly spread, so that every batch finds the latest
+                   frames. The window grows and shrinks with the pairs, and shrinks where delay grows.
+
+Full batches leave at once, one more than there are slots. If answers come unexpectedly for another reason,
+calls leave as full ones do.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from statistics import median
-from typing import Protocol
 
 from riverlens_worker.device import ServiceTimeFit
+from riverlens_worker.expectation import TRANSPORT_S, Call, Expectation
+from riverlens_worker.overlap import Overlap, Pair
+from riverlens_worker.window import FreeLine, Window
 
-_TRANSPORT_S = 0.002
-"""Until calls alone have told it."""
+_AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
 _WAIT_S = 0.0007
 """Wanted wait at the server: about what the event loop's timers are off by."""
 _STEP_SHARE = 0.2
 _MOST_STEP_S = 0.002
 _MOST_LEAD_S = 0.05
-_ALONE_CALLS = 12
-_ALONE_EVERY = 64
-"""After so many calls without one alone, one waits for the answer before it: a new look at the transport."""
-_ERROR_FADE = 0.9
-_UNPREDICTABLE = 0.5
-_PREDICTABLE = 0.3
-_LEAST_SAMPLES = 3
-
-
-class Underway(Protocol):
-    """A call under way.
-
-    Attributes:
-        started_s: when it left, monotonic seconds.
-        alone: nothing else was under way then.
-        timed: it left when the clock said, not because it was full.
-        expected_s: when its answer was expected then; None where nothing was known.
-    """
-
-    rows: int
-    started_s: float
-    alone: bool
-    timed: bool
-    expected_s: float | None
+_FREE_EVERY = 64
+"""After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
+_UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
+_SUSPECT = 0.15
+_PAIR_S = 0.002
+_SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
+_TURN_WAIT_SHARE = 0.25
+_TURN_STEP_SHARE = 0.12
+_TURN_FADE = 0.9
+_OURS_CALLS, _OURS_SHARE = 8, 0.2
+_SPREAD = 6
+"""Calls of a window in the time that one takes: about four in a batch's, as they wait for half a batch."""
 
 
 class DispatchClock:
-    """One device's expectations. Times are monotonic seconds, given by the caller.
+    """When one server gets its next call. Times are monotonic seconds, given by the caller.
 
     Attributes:
-        fit: what the device costs.
-        lead_s: how long before an expected answer the next call leaves.
+        expectation: what its answers should be like.
+        overlap: how many calls it works on side by side.
+        window: whether it merges them.
+        lead_s: how long before an expected answer the next call leaves; negative: how long after one.
+        eager: answers come unexpectedly.
     """
 
-    __slots__ = ("_alone", "_answered_s", "_error", "_failed_s", "_since_alone", "eager", "fit", "lead_s")
-
-    def __init__(self) -> None:
-        self.fit = ServiceTimeFit()
-        self.lead_s = _TRANSPORT_S + _WAIT_S
+    def __init__(self, most_calls: int = 2) -> None:
+        """`most_calls` under way at once; 1: no pair is ever sent."""
+        self.expectation = Expectation()
+        self.overlap = Overlap(most_calls)
+        self.window = Window()
+        self.lead_s = TRANSPORT_S + _WAIT_S
         self.eager = False
-        self._alone: deque[tuple[int, float]] = deque(maxlen=_ALONE_CALLS)
-        self._answered_s = float("-inf")
-        self._failed_s = float("-inf")
-        self._since_alone = 0
-        self._error = 0.0
+        self._queued: list[Call] = []
+        self._first: Call | None = None
+        self._answered_s = self._failed_s = self._started_s = float("-inf")
+        self._since_free = 0
+        self._explained = 0
+        self._full_rows = 0
 
-    def alone_s(self, rows: int) -> float | None:
-        """What a call of `rows` rows takes from start to answer on an idle device; None while unknown."""
-        cost = self.fit.cost()
-        if cost is None:
-            return None
-        a, b = cost
-        if not self._alone:
-            return a + b * rows + _TRANSPORT_S
-        return median(seconds - b * n for n, seconds in self._alone) + b * rows
+    @property
+    def fit(self) -> ServiceTimeFit:
+        """What a device costs."""
+        return self.expectation.fit
 
-    def free_s(self, calls: Sequence[Underway]) -> float | None:
-        """When the last of the calls under way, oldest first, is answered; None while unknown."""
-        free_s = self._answered_s
-        for call in calls:
-            alone_s, device_s = self.alone_s(call.rows), self.fit.seconds(call.rows)
-            if alone_s is None or device_s is None:
-                return None
-            free_s = max(call.started_s + alone_s, free_s + device_s)
-        return free_s
+    @property
+    def slots(self) -> int:
+        """Calls that the server works on side by side."""
+        return self.overlap.slots
 
-    def due_s(self, calls: Sequence[Underway], *, full: bool) -> float:
+    def rows_per_s(self, rows: int) -> float | None:
+        """What the server can do in calls of `rows` rows; None while unknown."""
+        one = self.fit.rows_per_s(rows)
+        return one if one is None or self.window.merged else one * self.slots
+
+    def _slots_free_s(self, calls: Sequence[Call]) -> list[float] | None:
+        since_s = self._answered_s if self.slots == 1 else float("-inf")
+        return self.expectation.slots_free_s(calls, self.slots, since_s)
+
+    def free_s(self, calls: Sequence[Call]) -> float | None:
+        """When a slot is free, given the calls under way, oldest first; None while unknown."""
+        free_s = self._slots_free_s(calls)
+        return None if free_s is None else min(free_s)
+
+    def pair_due(self, calls: Sequence[Call]) -> bool:
+        """Whether the next batch should leave as two calls at once."""
+        return len(calls) < self.slots and self._wants_pair()
+
+    def _wants_pair(self) -> bool:
+        return self.overlap.pair_due(suspect=self.expectation.error > _SUSPECT)
+
+    def due_s(self, calls: Sequence[Call], *, full: bool) -> float:
         """When the next call should leave; minus infinity for at once, infinity for after an answer.
 
         `full`: a batch waits that cannot grow any more, so nothing is gained by keeping it.
         """
-        if not calls or full or self.eager or len(self.fit) < _LEAST_SAMPLES:
-            return float("-inf")
-        if self._since_alone >= _ALONE_EVERY:
-            return float("inf")
+        if len(calls) > self.slots or (full and self._enough(calls)):
+            return _AFTER_AN_ANSWER
+        if len(calls) < self.slots:
+            return self._due_on_free_slot_s(calls, full=full)
+        if self._wants_pair():
+            return _AFTER_AN_ANSWER
+        if full or self.eager or self.window.merged:
+            return _AT_ONCE
+        if not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead_s < 0:
+            return _AFTER_AN_ANSWER
         free_s = self.free_s(calls)
-        return float("-inf") if free_s is None else free_s - self.lead_s
+        return _AT_ONCE if free_s is None else free_s - self.lead_s
 
-    def started(self, call: Underway, before: Sequence[Underway], *, full: bool) -> None:
+    def _due_on_free_slot_s(self, calls: Sequence[Call], *, full: bool) -> float:
+        if full:
+            return _AT_ONCE
+        if self.window.merged and calls:
+            return self._started_s + self.expectation.free_took_s / _SPREAD
+        return self._answered_s - self.lead_s if self.lead_s < 0 else _AT_ONCE
+
+    def _enough(self, calls: Sequence[Call]) -> bool:
+        """Whether two full batches' worth waits in a window: more would only grow old at the server."""
+        return self.window.merged and sum(call.rows for call in calls) > 2 * self._full_rows
+
+    def started(self, call: Call, before: Sequence[Call], *, full: bool) -> None:
         """A call leaves while those of `before` are under way."""
-        call.alone = not before
+        call.free = len(before) < self.slots
         call.timed = not full and not self.eager
-        call.expected_s = self.free_s([*before, call])
-        if (
-            call.alone
-            and self._since_alone < _ALONE_EVERY
-            and call.started_s - self._answered_s < _MOST_STEP_S
-        ):
-            # The answer came before the time to leave: with so short a lead no call would ever overlap.
+        call.beside = self.expectation.beside(call, before)
+        free_s = self._slots_free_s([*before, call])
+        call.expected_s = None if free_s is None else free_s[-1]
+        if full:
+            self._full_rows = call.rows
+        since_s = call.started_s - self._answered_s
+        call.held = since_s + min(self.lead_s, 0.0) < _MOST_STEP_S
+        on_purpose = self.overlap.shared or self._since_free >= _FREE_EVERY or self._wants_pair()
+        if call.free and self.slots == 1 and call.held and not on_purpose:
+            # The answer came before the time to leave: with so short a lead no call would ever queue.
             self.lead_s = min(self.lead_s + _STEP_SHARE * _MOST_STEP_S, _MOST_LEAD_S)
-        self._since_alone = 0 if call.alone else self._since_alone + 1
+        if not call.free:
+            self._queued.append(call)
+        self._enter_pair(call, before)
+        self._started_s = call.started_s
+        self._since_free = 0 if call.free else self._since_free + 1
 
-    def answered(self, call: Underway, now_s: float) -> None:
+    def awaits_twin(self, calls: Sequence[Call], now_s: float) -> bool:
+        """Whether the newest call is the first one of a pair, and the second one may still leave."""
+        return self._first is not None and calls[-1:] == [self._first] and now_s - self._started_s < _PAIR_S
+
+    def _enter_pair(self, call: Call, before: Sequence[Call]) -> None:
+        if self.awaits_twin(before, call.started_s):
+            call.twin, before[-1].twin = before[-1], call
+            self._first = None
+        else:
+            self._first = call if self.pair_due(before) else None
+            self.overlap.left(pair=self._first is not None)
+
+    def answered(self, call: Call, now_s: float) -> None:
         """A call was answered."""
-        took_s, before_s = now_s - call.started_s, self._answered_s
-        self._answered_s = now_s
+        call.answered_s = now_s
+        took_s, self._answered_s = now_s - call.started_s, now_s
+        self._next_begins(call, now_s)
         if call.started_s <= self._failed_s:
             # How long the device was busy with the call that failed beside it, nobody knows.
             return
-        self._judge_prediction(call, now_s)
-        if call.alone or before_s < call.started_s:
-            self._took_alone(call.rows, took_s)
-            return
-        alone_s = self.alone_s(call.rows)
-        waited_s = None if alone_s is None or not self._alone else took_s - alone_s
-        device_s = self.fit.seconds(call.rows)
-        if waited_s is None or waited_s > _WAIT_S / 2 or now_s - before_s < (device_s or 0.0):
-            # The device went from the call before straight to this one; a gap is never less than the cost.
-            self.fit.add(call.rows, now_s - before_s)
-        if waited_s is not None and call.timed:
-            step_s = min(max(_WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
-            self.lead_s = min(max(self.lead_s + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
+        self._watch_window(call)
+        if call.twin is None:
+            self._judge_prediction(call, now_s)
+        if call.twin is not None and call.twin.answered_s is not None:
+            self._paired(call, call.twin, now_s)
+        elif self.overlap.shared:
+            self._took_turn(call, took_s, now_s)
+        elif call.free or call.begun_s is None:
+            self.expectation.took_free(call.rows, took_s, alone=self.slots == 1)
+        elif not self._came_too_soon(call, took_s):
+            self._took_queued(call, took_s, now_s - call.begun_s)
 
     def failed(self, now_s: float, *, oldest: bool) -> None:
         """A call failed: nothing is learnt of it nor of those under way; of the oldest the device is free."""
         self._failed_s = now_s
+        self._queued.clear()
         if oldest:
             self._answered_s = now_s
 
-    def _took_alone(self, rows: int, took_s: float) -> None:
-        """The fit learns the slope of such calls, and that the device takes no longer than they do."""
-        self._alone.append((rows, took_s))
-        transport_s = _TRANSPORT_S
-        cost = self.fit.cost()
-        if cost is not None and len(self._alone) >= _LEAST_SAMPLES:
-            transport_s = max(0.0, median(seconds - cost[0] - cost[1] * n for n, seconds in self._alone))
-        self.fit.add(rows, max(took_s - transport_s, took_s / 2))
+    def _next_begins(self, call: Call, now_s: float) -> None:
+        if call in self._queued:
+            self._queued.remove(call)
+        waiting = next((queued for queued in self._queued if queued.begun_s is None), None)
+        if waiting is not None:
+            waiting.begun_s = now_s
 
-    def _judge_prediction(self, call: Underway, now_s: float) -> None:
+    def _judge_prediction(self, call: Call, now_s: float) -> None:
+        self.expectation.judge(call, now_s)
+        error = self.expectation.error
+        unexpected = error > (_PREDICTABLE if self.eager else _UNPREDICTABLE)
+        self.eager = unexpected and self.slots == 1 and not self.overlap.shared
+
+    def _took_queued(self, call: Call, took_s: float, gap_s: float) -> None:
+        waited_s = self.expectation.waited_s(call, took_s)
         device_s = self.fit.seconds(call.rows)
-        if call.expected_s is None or not device_s:
+        if waited_s is None or waited_s > _WAIT_S / 2 or gap_s < (device_s or 0.0):
+            # The device went from the call before straight to this one; a gap is never less than the cost.
+            self.fit.add(call.rows, gap_s)
+        if waited_s is not None and call.timed:
+            step_s = min(max(_WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
+            self.lead_s = min(max(self.lead_s + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
+
+    def _came_too_soon(self, call: Call, took_s: float) -> bool:
+        """Whether a queued call cannot have waited for the one before it: then it tells no cost."""
+        alone_s, device_s = self.expectation.alone_s(call.rows), self.fit.seconds(call.rows)
+        if call.expected_s is None or alone_s is None or device_s is None:
+            return False
+        wait_s = call.expected_s - call.started_s - alone_s
+        if wait_s < _OVERLAP_SHARE * device_s + _OVERLAP_S or took_s - alone_s >= _SOONER_SHARE * wait_s:
+            return False
+        if call.beside == self.slots:
+            self.overlap.hurry()
+        return True
+
+    def _took_turn(self, call: Call, took_s: float, now_s: float) -> None:
+        """Steer towards the wanted wait, quickly back where the server stood idle or the batch got full."""
+        device_s = self.fit.seconds(call.rows)
+        if device_s is None:
             return
-        error = min(1.0, abs(now_s - call.expected_s) / device_s)
-        self._error = _ERROR_FADE * self._error + (1 - _ERROR_FADE) * error
-        self.eager = self._error > (_PREDICTABLE if self.eager else _UNPREDICTABLE)
+        self.expectation.took_in_turn(call.rows, took_s)
+        waited_s = self.expectation.waited_s(call, took_s) or 0.0
+        if call.begun_s is not None:
+            explained = abs(now_s - call.begun_s - device_s) < _OURS_SHARE * device_s
+            self._explained = self._explained + 1 if explained else 0
+        if self._explained >= _OURS_CALLS:
+            self.overlap.ours_again()
+            self._forget()
+        elif self.lead_s < 0 and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
+            self.lead_s *= _TURN_FADE
+        elif call.held and call.timed:
+            step_s = min(max(_TURN_WAIT_SHARE * device_s - waited_s, -device_s / 2), device_s / 2)
+            self.lead_s = min(self.lead_s + _TURN_STEP_SHARE * step_s, _MOST_LEAD_S)
+
+    def _paired(self, late: Call, early: Call, now_s: float) -> None:
+        """Both of a pair are answered."""
+        gap_s = now_s - (early.answered_s or now_s)
+        in_order = early.started_s <= late.started_s
+        second = late if in_order else early
+        if second.beside is not None:
+            cost = self.fit.cost()
+            uneven_s = 0.0 if cost is None else cost[1] * (late.rows - early.rows)
+            device_s, alone_s = self.fit.seconds(late.rows), self.expectation.alone_s(late.rows)
+            pair = Pair(gap_s, uneven_s, now_s - late.started_s, device_s, alone_s, second.beside)
+            slots, before = self.slots, self._free_line()
+            if self.overlap.judge(pair):
+                self._forget()
+                self.window.resized(before if self.slots > slots else None)
+                return
+        if in_order and self.slots == 1:
+            self.fit.add(late.rows, gap_s)
+
+    def _free_line(self) -> FreeLine | None:
+        cost, rows, none_s = self.fit.cost(), self.expectation.free_rows, self.expectation.alone_s(0)
+        return None if cost is None or rows is None or none_s is None else FreeLine(none_s, cost[1], rows)
+
+    def _watch_window(self, call: Call) -> None:
+        if self.slots == 1:
+            self.window.reset()
+            return
+        cost, merged = self.fit.cost(), self.window.merged
+        self.window.answered(call, 0.0 if cost is None else cost[1])
+        if self.window.merged and not merged:
+            self.overlap.widen()
+        if self.window.grew(self._free_line(), len(self.fit)):
+            self.overlap.delay_grew()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Nothing learnt of the cost counts any more."""
+        self.expectation.forget()
+        self.lead_s = max(self.lead_s, 0.0)
+        self.eager = False
+        self._queued.clear()
+        self._explained = 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.device import ServiceTimeFit
 from riverlens_worker.dispatch import DispatchClock
+from riverlens_worker.expectation import Call
 
 STALE_S = 5.0
 """A cost that no answer has proved for so long counts as unknown: a slow server may have recovered."""
@@ -15,17 +16,6 @@ MAX_TIMEOUTS = 2
 _ROUNDS_NEAR_REFUSAL = 16
 _FAR_LATER = 2.0
 """A server that would answer so many times later than another gets full batches only."""
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One Predict call under way; see `dispatch.Underway`."""
-
-    rows: int
-    started_s: float
-    alone: bool = True
-    timed: bool = True
-    expected_s: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +35,7 @@ class EndpointLoad:
 
     most_calls: int
     timed: bool = True
-    clock: DispatchClock = field(default_factory=DispatchClock)
+    clock: DispatchClock = field(init=False)
     calls: list[Call] = field(default_factory=list)
     calls_limit: float = 0.0
     passed_s: float = float("-inf")
@@ -59,6 +49,10 @@ class EndpointLoad:
     def __post_init__(self) -> None:
         self.calls_limit = float(self.most_calls)
         self._refused_at = self.most_calls + 1
+        self.clock = self._new_clock()
+
+    def _new_clock(self) -> DispatchClock:
+        return DispatchClock(self.most_calls if self.timed else 1)
 
     @property
     def fit(self) -> ServiceTimeFit:
@@ -72,7 +66,21 @@ class EndpointLoad:
 
     def has_room(self, now_s: float) -> bool:
         """Whether one more call may start."""
-        return not self.alone and len(self.calls) < max(1, int(self.calls_limit)) and now_s >= self.resumes_s
+        return not self.alone and len(self.calls) < self._most_now and now_s >= self.resumes_s
+
+    @property
+    def _most_now(self) -> int:
+        """Just in time, one call more than run side by side is all that helps."""
+        most = max(1, int(self.calls_limit))
+        return min(most, self.clock.slots + 1) if self.timed else most
+
+    def pair_due(self) -> bool:
+        """Whether the next batch should leave as two calls at once; see `overlap`."""
+        return not self.alone and len(self.calls) + 2 <= self._most_now and self.clock.pair_due(self.calls)
+
+    def awaits_twin(self, now_s: float) -> bool:
+        """Whether the other half of a pair should go here."""
+        return self.clock.awaits_twin(self.calls, now_s)
 
     @property
     def resumes_s(self) -> float:
@@ -81,9 +89,9 @@ class EndpointLoad:
 
     def due_s(self, *, full: bool) -> float:
         """When it should get its next batch; infinity while only an answer can tell."""
-        if self.alone or len(self.calls) >= max(1, int(self.calls_limit)):
+        if self.alone or len(self.calls) >= self._most_now:
             return float("inf")
-        return max(self.resumes_s, self.clock.due_s(self.calls, full=full or not self.timed))
+        return max(self.resumes_s, self.clock.due_s(self.calls, full=full) if self.timed else float("-inf"))
 
     def start(self, rows: int, now_s: float, *, full: bool = False) -> Call:
         """A call starts; `full`: it could not have grown any more."""
@@ -136,22 +144,27 @@ class EndpointLoad:
         self._timeouts = self._overloads = 0
         self._paused_until_s = float("-inf")
         # What comes back may be another device, and traces every row count anew.
-        self.clock = DispatchClock()
+        self.clock = self._new_clock()
         self.clock.failed(now_s, oldest=True)
+
+    def rows_per_s(self, rows: int) -> float | None:
+        """What it can do in calls of `rows` rows; None while unknown."""
+        return self.clock.rows_per_s(rows)
 
     def seconds(self, rows: int) -> float | None:
         """Expected device time of a call of `rows` rows; None while unknown."""
         return self.fit.seconds(rows)
 
     def free_in_s(self, now_s: float) -> float | None:
-        """Expected seconds until all that is under way is answered; None while the cost is unknown."""
+        """Expected seconds until it is free for one more; None while the cost is unknown."""
         if not self.calls:
             return 0.0
         free_s = self.clock.free_s(self.calls)
         if free_s is None:
             return None
         # However overdue the oldest call is, those behind it have all their time before them.
-        return max(free_s - now_s, sum(self.seconds(call.rows) or 0.0 for call in self.calls[1:]))
+        behind_s = sum(self.seconds(call.rows) or 0.0 for call in self.calls[self.clock.slots :])
+        return max(free_s - now_s, behind_s / self.clock.slots, 0.0)
 
     def known(self, now_s: float) -> bool:
         """Whether the cost was proved lately."""
@@ -159,7 +172,7 @@ class EndpointLoad:
 
 
 def order(loads: list[EndpointLoad], rows: int, now_s: float) -> list[int]:
-    """Places in `loads`, the one that would answer `rows` more rows first leading.
+    """Places in `loads`, the one that would answer `rows` more rows first leading; a pair stays together.
 
     A cost that is unknown, or was not proved lately, counts as the lowest known: so every server is tried,
     a slow one now and then.
@@ -167,11 +180,13 @@ def order(loads: list[EndpointLoad], rows: int, now_s: float) -> list[int]:
     known = [load.seconds(rows) or 0.0 for load in loads if load.known(now_s)]
     lowest = min(known, default=0.0)
 
-    def key(place: int) -> tuple[float, int, float]:
+    def key(place: int) -> tuple[bool, float, int, float]:
         load = loads[place]
-        if not load.known(now_s):
-            return lowest * (1 + len(load.calls)), load.rows, load.started_s
-        return (load.free_in_s(now_s) or 0.0) + (load.seconds(rows) or 0.0), load.rows, load.started_s
+        if load.known(now_s):
+            answer_s = (load.free_in_s(now_s) or 0.0) + (load.seconds(rows) or 0.0)
+        else:
+            answer_s = lowest * (1 + len(load.calls))
+        return not load.awaits_twin(now_s), answer_s, load.rows, load.started_s
 
     return sorted(range(len(loads)), key=key)
 

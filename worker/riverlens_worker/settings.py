@@ -92,11 +92,12 @@ class WorkerSettings(Settings):
     """Frames in one Predict call, at most; the server's own limit is learnt from its answers."""
     max_batch_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Bytes in one Predict call, at most."""
-    max_in_flight_calls: int = Field(default=2, ge=1, le=64)
-    """Predict calls under way at once, at each model server."""
+    max_in_flight_calls: int = Field(default=8, ge=1, le=64)
+    """Predict calls under way at once, at each model server, at most; just in time, there is never more than
+    one beyond what the server runs side by side."""
     dispatch: Literal["just-in-time", "at-once"] = "just-in-time"
     """When a batch that is not full leaves while the server works: so that it arrives as the device becomes
-    free, or at once; at-once is for servers that really run several calls side by side."""
+    free, or at once, as many as max_in_flight_calls."""
     predict_timeout_ms: int = Field(default=60_000, ge=100)
     """Deadline of one Predict call."""
     room_frames: int = Field(default=256, ge=1)

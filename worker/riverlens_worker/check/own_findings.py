@@ -9,7 +9,8 @@ from riverlens_worker.check.facts import Kafka, Own
 from riverlens_worker.check.finding import Finding, bad, good, warning
 from riverlens_worker.settings import WorkerSettings
 
-_MANY_CALLS = 4
+_MANY_CALLS = 8
+_JUST_IN_TIME_CALLS = 2
 _FATAL = ("no model would load", "are refused")
 _GUIDE = "serving/gpu/README.md tells of each field"
 _DEFAULT_ENQUEUED = 10
@@ -43,16 +44,22 @@ def _calls(settings: WorkerSettings) -> Finding:
     return good(what, f"{calls} at each model server")
 
 
+def _usual_calls(settings: WorkerSettings) -> int:
+    """Batches under way at one model server; more only where it runs more side by side."""
+    most = settings.max_in_flight_calls
+    return most if settings.dispatch == "at-once" else min(most, _JUST_IN_TIME_CALLS)
+
+
 def _room(kafka: Kafka, settings: WorkerSettings) -> Iterator[Finding]:
     frames = kafka.topic("frames_topic")
     if frames is None:
         return
     room = frames.partitions * settings.room_frames
-    wanted = settings.max_batch_size * (settings.max_in_flight_calls + 1)
+    wanted = settings.max_batch_size * (_usual_calls(settings) + 1)
     if room < wanted:
         found = (
             f"{frames.partitions} partitions of room_frames {settings.room_frames} hold {room} frames: less "
-            f"than {settings.max_in_flight_calls + 1} batches of {settings.max_batch_size}"
+            f"than {_usual_calls(settings) + 1} batches of {settings.max_batch_size}"
         )
         yield warning("room", found, f"--room-frames {-(-wanted // frames.partitions)}")
 
@@ -69,7 +76,7 @@ def _batching(own: Own, kafka: Kafka, settings: WorkerSettings) -> Iterator[Find
         fatal = any(text in trap for text in _FATAL)
         yield (bad if fatal else warning)(what, trap, mend)
     workers = max(1, kafka.group.members if kafka.group is not None else 1)
-    calls = workers * settings.max_in_flight_calls
+    calls = workers * _usual_calls(settings)
     queue = _DEFAULT_ENQUEUED if file.max_enqueued_batches is None else file.max_enqueued_batches
     taken = queue + (file.num_batch_threads or 1)
     if calls > taken:

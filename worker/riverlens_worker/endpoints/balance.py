@@ -78,7 +78,7 @@ class Endpoints:
 
     def rows_per_s(self, rows: int) -> float | None:
         """What all that are up can do together in calls of `rows` rows; None while unknown."""
-        rates = [endpoint.load.fit.rows_per_s(rows) for endpoint in self.up]
+        rates = [endpoint.load.rows_per_s(rows) for endpoint in self.up]
         known = [rate for rate in rates if rate is not None]
         return sum(known) or None
 

@@ -14,9 +14,9 @@ from collections import deque
 
 from riverlens_worker.batching import Limits
 from riverlens_worker.channel import EndOfStream
-from riverlens_worker.endpoint_load import Call
 from riverlens_worker.endpoints import Endpoint, Endpoints
 from riverlens_worker.errors import BACKOFFS, Action, ModelError, Verdict
+from riverlens_worker.expectation import Call
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.grouping import best_rows
 from riverlens_worker.limits import CallLimits
@@ -124,6 +124,8 @@ class Predictor:
             self._ended = True
         else:
             most = self._limits.current().rows
+            if self._fixed_rows is None and any(endpoint.load.pair_due() for endpoint in self._endpoints.up):
+                most = min(most, -(-len(batch.frames) // 2))
             self._pieces.extend(in_pieces(list(batch.frames), most, batch.reason))
         finally:
             self._taking = None
@@ -154,8 +156,7 @@ class Predictor:
             return None
         endpoint = min(among, key=lambda endpoint: len(endpoint.load.calls))
         kept_free.add(endpoint.server)
-        free = not endpoint.load.calls and endpoint.load.has_room(time.monotonic())
-        return endpoint if free else None
+        return endpoint if not endpoint.load.calls and endpoint.load.has_room(time.monotonic()) else None
 
     async def _run(self, piece: Piece, endpoint: Endpoint, call: Call) -> None:
         try:
@@ -197,9 +198,8 @@ class Predictor:
             self._passed_s = time.monotonic()
             self._ports.waiting("")
             self._judge.guilt.add(len(answers))
-            grew = self._limits.passed(len(answers))
             self._pieces.extendleft(reversed(after_pass(piece)))
-            self._regroup(told=grew)
+            self._regroup(told=self._limits.passed(len(answers)))
             self._wake.set()
             await self._ports.results.send_many(answers)
         else:

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 
 from riverlens.dead_letter import Reason
-from riverlens_worker.endpoint_load import Call
 from riverlens_worker.endpoints import Endpoint
 from riverlens_worker.errors import Action, Limit, ModelError, Verdict
+from riverlens_worker.expectation import Call
 from riverlens_worker.grouping import GuiltRate
 from riverlens_worker.limits import CallLimits
 from riverlens_worker.messages import Rejected, dead_letter

@@ -1,0 +1,156 @@
+"""What is expected of a server's answers, and how well that holds; see `dispatch`. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from riverlens_worker.device import ServiceTimeFit
+
+TRANSPORT_S = 0.002
+"""Until free calls have told it."""
+_FREE_CALLS = 12
+_TURN_CALLS = 32
+_TURN_TRANSPORT_SHARE = 0.5
+_ERROR_FADE = 0.9
+_JITTER_S = 0.001
+_LEAST_SAMPLES = 3
+_LEFT_SHARES = (-0.1, 0.3)
+"""A call with so much of a device time left may be in service, or surely is, when another one arrives."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One Predict call under way. All but `rows` and `started_s` is the dispatch clock's.
+
+    Attributes:
+        rows: frames in it.
+        started_s: when it left, monotonic seconds.
+        free: a slot was free then.
+        timed: it left when the clock said, not because it was full.
+        held: it left as soon as its turn was thought to come, and not later for want of frames.
+        expected_s: when its answer was expected then; None where nothing was known.
+        beside: calls that were then in service; None where that is not sure.
+        begun_s: when the call it queued behind was answered.
+        twin: the other call of a pair.
+        answered_s: when its answer came.
+    """
+
+    rows: int
+    started_s: float
+    free: bool = True
+    timed: bool = True
+    held: bool = False
+    expected_s: float | None = None
+    beside: int | None = 0
+    begun_s: float | None = None
+    twin: Call | None = None
+    answered_s: float | None = None
+
+
+class Expectation:
+    """One server's costs. Times are monotonic seconds.
+
+    Attributes:
+        fit: what a device costs.
+        error: how far answers are off, as a faded mean of shares of the device time.
+    """
+
+    __slots__ = ("_free", "_turns", "error", "fit")
+
+    def __init__(self) -> None:
+        self.fit = ServiceTimeFit()
+        self.error = 0.0
+        self._free: deque[tuple[int, float]] = deque(maxlen=_FREE_CALLS)
+        self._turns: deque[tuple[int, float]] = deque(maxlen=_TURN_CALLS)
+
+    @property
+    def sure(self) -> bool:
+        """Whether there are answers enough to expect anything."""
+        return len(self.fit) >= _LEAST_SAMPLES
+
+    @property
+    def free_rows(self) -> float | None:
+        """Rows of the usual free call; None while there was none."""
+        return median(rows for rows, _ in self._free) if self._free else None
+
+    @property
+    def free_took_s(self) -> float:
+        """What the usual free call took; 0 while there was none."""
+        return median(seconds for _, seconds in self._free) if self._free else 0.0
+
+    def alone_s(self, rows: float) -> float | None:
+        """What a call of `rows` rows takes from start to answer on a free slot; None while unknown."""
+        cost = self.fit.cost()
+        if cost is None:
+            return None
+        a, b = cost
+        if self._turns:
+            # The quickest one may have waited too; what is taken for transport is never steered away.
+            beyond_s = min(seconds - a - b * n for n, seconds in self._turns)
+            return a + b * rows + max(0.0, _TURN_TRANSPORT_SHARE * beyond_s)
+        if not self._free:
+            return a + b * rows + TRANSPORT_S
+        return median(seconds - b * n for n, seconds in self._free) + b * rows
+
+    def slots_free_s(self, calls: Sequence[Call], slots: int, since_s: float) -> list[float] | None:
+        """When each slot is free again, that of the newest call last; None while unknown.
+
+        `since_s`: none is free before that.
+        """
+        free_s = [since_s] * slots
+        for call in calls:
+            alone_s, device_s = self.alone_s(call.rows), self.fit.seconds(call.rows)
+            if alone_s is None or device_s is None:
+                return None
+            first_s = min(free_s)
+            free_s.remove(first_s)
+            free_s.append(max(call.started_s + alone_s, first_s + device_s))
+        return free_s
+
+    def beside(self, call: Call, before: Sequence[Call]) -> int | None:
+        """How many of `before` are in service when `call` comes; None where that is not sure."""
+        own_s = self.alone_s(call.rows)
+        if own_s is None:
+            return len(before)
+        lefts_s = [float("inf") if c.expected_s is None else c.expected_s - call.started_s for c in before]
+        most, least = (sum(left_s > share * own_s for left_s in lefts_s) for share in _LEFT_SHARES)
+        return least if least == most else None
+
+    def took_free(self, rows: int, took_s: float, *, alone: bool) -> None:
+        """A free call: the fit learns the slope of such calls, and that the device takes no longer.
+
+        `alone`: queued calls tell the cost, so what this one took beyond it is transport.
+        """
+        self._free.append((rows, took_s))
+        transport_s = TRANSPORT_S
+        cost = self.fit.cost()
+        if alone and cost is not None and len(self._free) >= _LEAST_SAMPLES:
+            transport_s = max(0.0, median(seconds - cost[0] - cost[1] * n for n, seconds in self._free))
+        self.fit.add(rows, max(took_s - transport_s, took_s / 2))
+
+    def took_in_turn(self, rows: int, took_s: float) -> None:
+        """A call that others' calls may have delayed: it tells nothing but how short the transport is."""
+        self._turns.append((rows, took_s))
+
+    def waited_s(self, call: Call, took_s: float) -> float | None:
+        """How long a call waited at the server; None while that cannot be told."""
+        alone_s = self.alone_s(call.rows)
+        return took_s - alone_s if alone_s is not None and (self._free or self._turns) else None
+
+    def judge(self, call: Call, now_s: float) -> None:
+        """A call was answered now: was that expected?"""
+        device_s = self.fit.seconds(call.rows)
+        if call.expected_s is None or not device_s:
+            return
+        error = min(1.0, max(0.0, abs(now_s - call.expected_s) - _JITTER_S) / device_s)
+        self.error = _ERROR_FADE * self.error + (1 - _ERROR_FADE) * error
+
+    def forget(self) -> None:
+        """Nothing learnt until now counts any more."""
+        self.fit.forget()
+        self.error = 0.0
+        self._free.clear()
+        self._turns.clear()

@@ -1,0 +1,162 @@
+"""What a server does with calls that overlap, learnt from pairs. Pure.
+
+A pair is one batch sent as two calls at once. Nobody else's call comes between them, so the time between
+their two answers tells what the answers of single calls cannot:
+
+    as long as the second one costs   calls run one after the other, and the cost known is right
+    much less, but not nothing        so too; but other clients' calls were taken for part of the cost
+    nothing                           calls run side by side, on several devices or in one batch of the
+                                      server's own: one more may be under way without delaying the others
+
+A pair costs the device a call more, so the better what is known explains the answers, the fewer are sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_FIRST_AFTER = 8
+_SOON_AFTER = 2
+_SUSPECT_AFTER = 16
+_MOST_BETWEEN = 1024
+_MOST_BETWEEN_SHARED = 128
+"""Calls between two pairs."""
+_TOGETHER_S = 0.001
+_TOGETHER_SHARE = 0.06
+"""Answers so near, this and a share of the time the later one took, count as given at once."""
+_SOONER_SHARE = 0.7
+_WAITED_SHARE = 1.5
+_MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
+"""Pairs in a row that must say the same."""
+_CALM_CALLS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two calls that left at once, both answered.
+
+    Attributes:
+        gap_s: between their answers.
+        uneven_s: what of that their numbers of rows explain where they run side by side.
+        took_s: the later one, from start to answer.
+        device_s, alone_s: what is expected of that one: device time, and start to answer with nothing in
+            its way; None while unknown.
+        beside: calls that were in service beside the second one, the first one among them.
+    """
+
+    gap_s: float
+    uneven_s: float
+    took_s: float
+    device_s: float | None
+    alone_s: float | None
+    beside: int
+
+    @property
+    def together(self) -> bool:
+        """Whether they were answered at once."""
+        return min(self.gap_s, abs(self.gap_s - self.uneven_s)) < _TOGETHER_S + _TOGETHER_SHARE * self.took_s
+
+
+class Overlap:
+    """One server's slots. A pair due is sent when fewer calls than slots are under way.
+
+    Attributes:
+        slots: calls that it works on side by side, as far as it was seen.
+        shared: other clients' calls come between ours.
+    """
+
+    __slots__ = (
+        "_between", "_calls", "_calm", "_calm_next", "_fewer", "_more", "_most", "_sooner", "shared", "slots",
+    )  # fmt: skip
+
+    def __init__(self, most_slots: int) -> None:
+        """`most_slots`: 1 for never a pair."""
+        self.slots = 1
+        self.shared = False
+        self._most = most_slots
+        self._between = _FIRST_AFTER
+        self._calls = 0
+        self._more = self._fewer = self._sooner = 0
+        self._calm, self._calm_next = 0, _CALM_CALLS
+
+    def pair_due(self, *, suspect: bool) -> bool:
+        """Whether the next batch should leave as a pair; `suspect`: answers do not come as expected."""
+        soon = suspect and not self.shared
+        between = min(self._between, _SUSPECT_AFTER) if soon else self._between
+        return self._most > 1 and self._calls >= between
+
+    def left(self, *, pair: bool) -> None:
+        """A call left; `pair`: as the first one of a pair."""
+        self._calls = 0 if pair else self._calls + 1
+        self._calm = max(0, self._calm - 1)
+
+    def hurry(self) -> None:
+        """An answer came sooner than one after the other allows."""
+        self._between = _SOON_AFTER
+
+    def judge(self, pair: Pair) -> bool:
+        """Learn from a pair; whether what was learnt of the cost until now no longer counts."""
+        if pair.together:
+            return self._judge_together(pair)
+        self._more = 0
+        if pair.beside < self.slots:
+            self._fewer += 1
+            self._between = _SOON_AFTER
+            if self._fewer >= _FEWER_PAIRS:
+                self._resize(max(1, pair.beside))
+                return True
+            return False
+        sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < _SOONER_SHARE * pair.device_s
+        if self.slots > 1 or self.shared or not sooner:
+            self._sooner = 0
+            self._confirm()
+            return False
+        self._sooner += 1
+        self._between = _SOON_AFTER
+        if self._sooner < _SHARED_PAIRS:
+            return False
+        self.shared, self._sooner = True, 0
+        return True
+
+    def ours_again(self) -> None:
+        """No other client's calls come between ours any more."""
+        self.shared = False
+        self._between = _FIRST_AFTER
+
+    def delay_grew(self) -> None:
+        """With the last slot more each call takes longer: take it back, and try none for a good while."""
+        self._calm = self._calm_next
+        self._calm_next *= 2
+        self._resize(max(1, self.slots - 1))
+
+    def widen(self) -> None:
+        """The server merges calls: as many as may be under way do not delay each other."""
+        self._resize(self._most)
+
+    def _judge_together(self, pair: Pair) -> bool:
+        self._sooner = 0
+        if pair.beside < self.slots:
+            self._fewer = 0
+        elif pair.beside == self.slots < self._most and not self._calm and _unhindered(pair):
+            self._more += 1
+            self._between = _SOON_AFTER
+            if self._more >= _MORE_PAIRS:
+                self._resize(self.slots + 1)
+                return True
+            return False
+        self._confirm()
+        return False
+
+    def _confirm(self) -> None:
+        most = _MOST_BETWEEN_SHARED if self.shared else _MOST_BETWEEN
+        self._between = min(max(_FIRST_AFTER, 2 * self._between), most)
+
+    def _resize(self, slots: int) -> None:
+        self.slots, self.shared = slots, False
+        self._more = self._fewer = self._sooner = 0
+        self._between = _FIRST_AFTER
+
+
+def _unhindered(pair: Pair) -> bool:
+    """Two that waited for each other's neighbours may be answered at once too."""
+    return pair.alone_s is not None and pair.took_s < _WAITED_SHARE * pair.alone_s
