@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from riverlens.kafka import KafkaSettings
 from riverlens_worker.backoff import Deadline
+from riverlens_worker.fetch_pace import Demand
 from riverlens_worker.messages import LeasedFrame, Outcome, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.settings import WorkerSettings
@@ -122,3 +123,21 @@ async def test_a_member_is_one_until_the_group_forgets_it(kafka: KafkaSettings, 
         coordinator.generation = generation + 7
         assert not await source.is_member()
         assert lease.fenced
+
+
+async def test_while_the_device_is_busy_kafka_collects_frames(
+    kafka: KafkaSettings, topic_set: TopicSet
+) -> None:
+    """A fetch takes the terms that the poller sets on aiokafka: its first frame is not answered at once."""
+    async with reading(kafka, topic_set) as source:
+        await put(kafka, topic_set.frames, [Put(jpeg())])
+        await take(source, 1)
+        source.serve(lambda: Demand(due_in_s=0.4, rows=1_000))
+        # The fetch that waits now began under the old terms: its answer begins the first held one.
+        await put(kafka, topic_set.frames, [Put(jpeg())])
+        await take(source, 1)
+        began_s = time.monotonic()
+        await put(kafka, topic_set.frames, [Put(jpeg())])
+        await take(source, 1)
+        held_s = time.monotonic() - began_s
+    assert held_s > 0.2, "the first frame was not held"

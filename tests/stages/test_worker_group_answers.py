@@ -64,8 +64,8 @@ def make_state(delivery: Literal["at-least-once", "exactly-once"] = "exactly-onc
     return SourceState(
         settings=WorkerSettings(delivery=delivery, commit_interval_ms=50),
         metrics=Metrics(CollectorRegistry()),
-        consumer=SimpleNamespace(),
-        leases=LeaseTable("frames", Room(8, 1024)),
+        consumer=SimpleNamespace(_fetcher=SimpleNamespace()),
+        leases=LeaseTable("frames", Room(8, 1024, 1024)),
         guard=StallGuard(session_timeout_s=6, heartbeat_s=1, now_s=time.monotonic()),
         group=group,
         handover=Handover(),

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from riverlens.dead_letter import Reason
 from riverlens_worker.admission import Admitted
 from riverlens_worker.channel import EndOfStream, Signal
-from riverlens_worker.leases import LeaseTable
+from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, dead_letter
 from riverlens_worker.metrics import Metrics, value_of
 from riverlens_worker.offsets import LeaseState, PartitionLease
@@ -25,6 +25,9 @@ from tests.harness.waiting import wait_for
 from tests.worker_parts import leased
 
 IMAGE = jpeg()
+
+
+TABLE = LeaseTable("frames", Room(256, 1 << 26, 1 << 26))
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Line:
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
 
     def __post_init__(self) -> None:
-        ports = ReferencePorts(self._take, self.changed, LeaseTable.hold)
+        ports = ReferencePorts(self._take, self.changed, TABLE.hold)
         self.stage = References(ports, self.settings, self.metrics)
 
     async def _take(self, limit: int) -> list[Admitted]:
@@ -130,7 +133,7 @@ async def test_what_was_fetched_takes_room_until_it_is_settled(folder: Path) -> 
     assert (fetched.image, fetched.content_type) == (IMAGE, None)
     assert fetched.frame is reference.frame
     assert lease.bytes_held == fetched.nbytes == reference.nbytes + len(IMAGE)
-    LeaseTable.settle(fetched)
+    TABLE.settle(fetched)
     assert (lease.frames, lease.bytes_held) == (0, 0)
     (failed,) = [item for item in line.out if isinstance(item, Rejected)]
     assert failed.detail == f"file://{folder}/none.jpg: No such file or directory"

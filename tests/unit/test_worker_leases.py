@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,8 +23,11 @@ NOW_MS = 1_790_000_001_000
 def test_room_is_per_lease_and_comes_back_when_frames_are_settled(
     steps: list[tuple[int, int, bool]],
 ) -> None:
-    """A partition never holds more than its room, but for the frame that fills it; others have theirs."""
-    room = Room(frames=4, nbytes=60)
+    """A partition never holds more than its room, but for the frame that fills it; others have theirs.
+
+    A full one has room again when a quarter of it is free.
+    """
+    room = Room(frames=4, nbytes=60, total_bytes=1 << 30)
     table = LeaseTable("frames", room)
     leases = [table.assign(partition, 0) for partition in range(3)]
     held: dict[int, deque[LeasedFrame]] = {n: deque() for n in range(3)}
@@ -37,7 +41,9 @@ def test_room_is_per_lease_and_comes_back_when_frames_are_settled(
         for n, each in enumerate(leases):
             sizes = [frame.nbytes for frame in held[n]]
             assert (each.frames, each.bytes_held) == (len(sizes), sum(sizes))
-            assert table.has_room(each) == (not sizes or (len(sizes) < 4 and sum(sizes) < 60))
+            used = max(len(sizes) / 4, sum(sizes) / 60) if sizes else 0
+            assert table.has_room(each) or used >= 0.75
+            assert used < 1 or not table.has_room(each)
             assert len(sizes) <= 4
             assert sum(sizes[:-1]) < 60
     for mine in held.values():
@@ -49,7 +55,7 @@ def test_room_is_per_lease_and_comes_back_when_frames_are_settled(
 
 def test_a_first_frame_always_has_room() -> None:
     """A frame larger than all the room is read when its partition holds nothing else, and blocks no other."""
-    table = LeaseTable("frames", Room(frames=8, nbytes=10))
+    table = LeaseTable("frames", Room(frames=8, nbytes=10, total_bytes=1 << 30))
     hog, other = table.assign(0, 0), table.assign(1, 0)
     table.admit(hog, FakeRecord(value=b"x" * 1000), 0, 1.0, NOW_MS)
     assert not table.has_room(hog)
@@ -58,7 +64,7 @@ def test_a_first_frame_always_has_room() -> None:
 
 def test_admitting_keeps_the_record_for_a_dead_letter() -> None:
     """Key, headers and a null value stay as they came; the age counts from capture and is not negative."""
-    table = LeaseTable("frames", Room(8, 100))
+    table = LeaseTable("frames", Room(8, 100, 1 << 30))
     lease = table.assign(2, 5)
     record = FakeRecord(value=None, key=None, partition=2, headers=(("x", b"1"), ("x", b"2")))
     frame = table.admit(lease, record, 8, 3.5, NOW_MS)
@@ -72,7 +78,7 @@ def test_admitting_keeps_the_record_for_a_dead_letter() -> None:
 
 def test_an_unreadable_record_takes_its_place_in_the_order() -> None:
     """Its offset is opened and its ordinal used, so that what comes after is neither lost nor early."""
-    table = LeaseTable("frames", Room(8, 100))
+    table = LeaseTable("frames", Room(8, 100, 1 << 30))
     lease = table.assign(2, 5)
     bad = table.admit_unreadable(lease, 5, 1.0, NOW_MS)
     good = table.admit(lease, FakeRecord(partition=2), 6, 1.0, NOW_MS)
@@ -85,7 +91,7 @@ def test_an_unreadable_record_takes_its_place_in_the_order() -> None:
 
 def test_a_fenced_lease_is_gone_and_its_successor_is_another() -> None:
     """After a fence nothing of the lease is committed; a new assignment of the partition starts afresh."""
-    table = LeaseTable("frames", Room(8, 100))
+    table = LeaseTable("frames", Room(8, 100, 1 << 30))
     old = table.assign(0, 10)
     frame = table.admit(old, FakeRecord(), 10, 1.0, NOW_MS)
     old.state = LeaseState.DRAINING
@@ -181,3 +187,27 @@ def test_purging_a_lease_returns_what_waits_and_leaves_the_others() -> None:
     assert len(admission) == 1
     assert [item.lease for item in admission.take(5, 0.0)[0] if isinstance(item, LeasedFrame)] == [other]
     assert admission.take(5, 0.0)[0] == []
+
+
+@pytest.mark.parametrize(("partitions", "share_mib"), [(0, 48), (1, 48), (2, 24), (16, 3), (48, 1), (100, 1)])
+def test_partitions_share_the_workers_room_equally(partitions: int, share_mib: int) -> None:
+    """However many partitions there are, each has an equal share of all bytes, but 1 MiB at least."""
+    mib = 1024 * 1024
+    room = Room(frames=256, nbytes=64 * mib, total_bytes=48 * mib)
+    assert room.share_bytes(partitions) == share_mib * mib
+
+
+def test_a_partition_is_full_at_its_share() -> None:
+    """What one partition may hold shrinks when others come, and grows when they go."""
+    mib = 1024 * 1024
+    table = LeaseTable("frames", Room(frames=256, nbytes=64 * mib, total_bytes=4 * mib))
+    first = table.assign(0, 0)
+    frames = deque(table.admit(first, FakeRecord(value=b"x" * mib), n, 1.0, NOW_MS) for n in range(3))
+    assert table.has_room(first)
+    second = table.assign(1, 0)
+    frames.append(table.admit(first, FakeRecord(value=b"x"), 3, 1.0, NOW_MS))
+    assert not table.has_room(first)
+    assert table.has_room(second)
+    table.fence(second)
+    assert table.settle(frames.popleft()), "a lease that had no room has some again"
+    assert table.has_room(first)

@@ -13,13 +13,29 @@ from riverlens.frame import Frame, Record, read_frame
 from riverlens_worker.messages import LeasedFrame
 from riverlens_worker.offsets import LeaseState, PartitionLease
 
+_LEAST_SHARE_BYTES = 1024 * 1024
+"""Kafka answers a fetch with up to so much of a partition, whatever room there is."""
+
+_USED_AGAIN = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The most that one partition may hold inside the worker."""
+    """The most that one partition may hold inside the worker.
+
+    Attributes:
+        frames, nbytes: of each partition, however many there are.
+        total_bytes: of all partitions together: each has an equal share, whoever needs it, so that one that
+            is stuck cannot take the others' room.
+    """
 
     frames: int
     nbytes: int
+    total_bytes: int
+
+    def share_bytes(self, partitions: int) -> int:
+        """The most bytes of each of so many partitions."""
+        return min(self.nbytes, max(self.total_bytes // max(1, partitions), _LEAST_SHARE_BYTES))
 
 
 class LeaseTable:
@@ -54,7 +70,7 @@ class LeaseTable:
 
     def has_room(self, lease: PartitionLease) -> bool:
         """Whether one more of its frames may be read."""
-        return lease.open and lease.has_room(self._room.frames, self._room.nbytes)
+        return lease.open and not lease.full
 
     def admit(
         self, lease: PartitionLease, record: Record, offset: int, now_s: float, now_ms: int
@@ -96,17 +112,28 @@ class LeaseTable:
         lease.next_ordinal += 1
         lease.frames += 1
         lease.bytes_held += nbytes
+        lease.full = self._used(lease, 1.0)
         return leased
 
-    @staticmethod
-    def hold(source: LeasedFrame, fetched: bytes) -> LeasedFrame:
+    def _used(self, lease: PartitionLease, share: float) -> bool:
+        """Whether that share of the lease's room is used; a first frame always has room, however large."""
+        room, nbytes = self._room, self._room.share_bytes(len(self._leases))
+        return lease.frames > 0 and (
+            lease.frames >= share * room.frames or lease.bytes_held >= share * nbytes
+        )
+
+    def hold(self, source: LeasedFrame, fetched: bytes) -> LeasedFrame:
         """The frame with what its reference named, which takes room as well until the frame is settled."""
         source.lease.bytes_held += len(fetched)
+        source.lease.full |= self._used(source.lease, 1.0)
         return replace(source, fetched=fetched, nbytes=source.nbytes + len(fetched))
 
-    @staticmethod
-    def settle(source: LeasedFrame, *, fenced: bool = False) -> None:
-        """Give the frame's room back and close its offset; a fenced frame's is never committed over."""
+    def settle(self, source: LeasedFrame, *, fenced: bool = False) -> bool:
+        """Give the frame's room back and close its offset; a fenced frame's is never committed over.
+
+        Returns whether that gave room again to a lease that had none. It has some again once a quarter is
+        free: a poll for every frame would cost more than the frame.
+        """
         lease = source.lease
         if fenced:
             lease.ledger.abandon(source.offset)
@@ -114,6 +141,10 @@ class LeaseTable:
             lease.ledger.settle(source.offset)
         lease.frames -= 1
         lease.bytes_held -= source.nbytes
+        if lease.full and not self._used(lease, _USED_AGAIN):
+            lease.full = False
+            return True
+        return False
 
     def to_commit(self) -> Mapping[PartitionLease, int]:
         """What is new to commit, by lease."""

@@ -99,6 +99,7 @@ class PartitionLease:
         next_offset: the next offset to read; None until the first record where nothing was committed.
         ledger: open and settled offsets.
         frames, bytes_held: room in use; taken when a frame is read, given back when it is settled.
+        full: whether its room was used up, and not enough of it was given back since.
         next_ordinal: ordinal of the next frame within this lease; dense, so order can be restored.
         committed: the last offset committed; None before.
     """
@@ -110,6 +111,7 @@ class PartitionLease:
     ledger: OffsetLedger = field(default_factory=OffsetLedger)
     frames: int = 0
     bytes_held: int = 0
+    full: bool = False
     next_ordinal: int = 0
     committed: int | None = None
 
@@ -122,12 +124,6 @@ class PartitionLease:
     def fenced(self) -> bool:
         """Whether nothing more may be published or committed."""
         return self.state is LeaseState.FENCED
-
-    def has_room(self, room_frames: int, room_bytes: int) -> bool:
-        """Whether one more frame may be read; a first frame always, however large."""
-        if self.frames == 0:
-            return True
-        return self.frames < room_frames and self.bytes_held < room_bytes
 
     def to_commit(self) -> int | None:
         """The offset to commit now, or None where nothing is new."""

@@ -24,6 +24,7 @@ from riverlens_worker.batching import Limits
 from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
 from riverlens_worker.endpoints import Endpoints
+from riverlens_worker.fetch_pace import Demand
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.loop_lag import LoopLag
 from riverlens_worker.messages import DecodedFrame, Prediction, Rejected
@@ -139,11 +140,8 @@ class Pipeline:
         if not self._running:
             work.cancel()
         kill = asyncio.create_task(self._killed.wait())
-        await asyncio.wait(
-            {work, kill},
-            timeout=self._settings.drain_timeout_ms / 1000,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        timeout_s = self._settings.drain_timeout_ms / 1000
+        await asyncio.wait({work, kill}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         kill.cancel()
         if not work.done():
             logger.warning("stopping: out of time, what is under way will be read again")
@@ -164,6 +162,7 @@ class Pipeline:
         self._set_state(Lifecycle.RUNNING)
         self._running = True
         watching = self._watching = self._watchdog(stages)
+        self._source.serve(lambda: self._demand(stages))
         self._not_ready = ""
         async with asyncio.TaskGroup() as group:
             parts = [self._source.run(), self._watch(stages), watching.run(), LoopLag(self._metrics).run()]
@@ -192,8 +191,8 @@ class Pipeline:
         finally:
             ended = [task for task in (kafka, model) if not task.done() and task.cancel()]
             await asyncio.gather(*ended, return_exceptions=True)
-        for task in (kafka, model):
-            raise_if_failed(task)
+        raise_if_failed(kafka)
+        raise_if_failed(model)
         # Not beside it: a join that is cancelled because the model is refused leaves connections open.
         await self._source.start(self._publisher)
         return model.result()
@@ -231,6 +230,10 @@ class Pipeline:
             partial(stage.sweep, freshness) for stage in (stages.decode_pool, stages.predictor)
         )
         return Sweeper((self._source.sweep, decoding, stages.batcher.sweep, calling), self._results.put_many)
+
+    def _demand(self, stages: _Stages) -> Demand:
+        waiting = self._source.waiting + len(self._decoded) + stages.decode_pool.held + stages.batcher.waiting
+        return Demand(self._endpoints.due_in_s(), stages.batcher.limit_rows - waiting)
 
     def _waiting(self, why: str) -> None:
         """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""

@@ -106,6 +106,15 @@ class Endpoints:
         """When the next batch should be taken; infinity while only an answer can tell."""
         return next_due_s([endpoint.load for endpoint in self.up], time.monotonic(), full=full)
 
+    def due_in_s(self) -> float:
+        """Seconds until the next batch is taken, guessed where only an answer can tell; 0 where unknown."""
+        now_s = time.monotonic()
+        due_in_s = self.due_s(full=False) - now_s
+        if due_in_s != float("inf"):
+            return due_in_s
+        known = [free_in_s for each in self.up if (free_in_s := each.load.free_in_s(now_s)) is not None]
+        return min(known, default=0.0)
+
     def eject(self, endpoint: Endpoint, why: str) -> None:
         """Leave a server out until it says AVAILABLE; harmless where it is left out already."""
         if not endpoint.up:

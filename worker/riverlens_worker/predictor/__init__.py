@@ -74,10 +74,6 @@ class Predictor:
         """What all servers can do together in calls of `rows` rows; None while unknown."""
         return self._endpoints.rows_per_s(rows)
 
-    def due_in_s(self) -> float:
-        """Seconds until the next batch leaves; not above 0: at once; infinite: only an answer can tell."""
-        return self._endpoints.due_s(full=False) - time.monotonic()
-
     async def run(self) -> None:
         """Predict until the input ends and everything taken has its answer.
 

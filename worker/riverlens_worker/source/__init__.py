@@ -19,6 +19,7 @@ from riverlens.kafka import connect
 from riverlens_worker.admission import Admission, Admitted
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.channel import EndOfStream, Signal
+from riverlens_worker.fetch_pace import Demand
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, Rejected, Settled
@@ -70,7 +71,10 @@ class Source:
             metrics=metrics,
             consumer=consumer,
             group=Group(consumer, settings.group_id),
-            leases=LeaseTable(settings.frames_topic, Room(settings.room_frames, settings.room_bytes)),
+            leases=LeaseTable(
+                settings.frames_topic,
+                Room(settings.room_frames, settings.room_bytes, settings.total_room_bytes),
+            ),
             guard=StallGuard(
                 session_timeout_s=settings.session_timeout_ms / 1000,
                 heartbeat_s=settings.heartbeat_interval_ms / 1000,
@@ -97,6 +101,10 @@ class Source:
         )
         await connect(self._state.settings.kafka, consumer.start())
 
+    def serve(self, demand: Callable[[], Demand]) -> None:
+        """From now on frames are fetched as the batch that is being filled needs them."""
+        self._state.demand = demand
+
     async def run(self) -> None:
         """Poll, commit and watch the clock until `end`; raises what ended reading for good."""
         state = self._state
@@ -104,7 +112,7 @@ class Source:
             # Only now, with the consumer about to close, may a poll be cancelled.
             parts = (self._poller.run(), self._committer.run(), self._lag.run(), self._tick())
             tasks = [group.create_task(part) for part in parts]
-            await state.changed.until(lambda: state.ended or state.failure is not None)
+            await state.arrived.until(lambda: state.ended or state.failure is not None)
             for task in tasks:
                 task.cancel()
         if state.failure is not None:
@@ -117,6 +125,7 @@ class Source:
             state.ended = True
             for lease in state.leases:
                 state.give_up(lease)
+            state.arrived.fire()
             state.changed.fire()
 
     async def close(self, deadline: Deadline) -> None:
@@ -144,7 +153,7 @@ class Source:
         """
         state = self._state
         while True:
-            await state.changed.until(lambda: len(state.admission) > 0 or state.ended)
+            await state.arrived.until(lambda: len(state.admission) > 0 or state.ended)
             if taken := state.take(limit):
                 return taken
             if state.ended and not len(state.admission):

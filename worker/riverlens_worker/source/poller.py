@@ -29,6 +29,7 @@ from riverlens.errors import UnreachableError
 from riverlens.kafka import refused
 from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Backoff
+from riverlens_worker.fetch_pace import FetchPace
 from riverlens_worker.messages import dead_letter
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.source.state import SourceState
@@ -69,6 +70,7 @@ class Poller:
         self._full_since_s: dict[PartitionLease, float] = {}
         self._paused: set[PartitionLease] = set()
         self._failing_since_s: float | None = None
+        self._pace = FetchPace()
 
     async def run(self) -> None:
         """Poll until cancelled. Cancelled only when the consumer is about to close."""
@@ -127,9 +129,19 @@ class Poller:
             await self._wait_for_room()
             return
         partitions = [state.topic_partition(lease) for lease in asked]
+        self._set_pace()
         polled = await state.consumer.getmany(*partitions, timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        if records := sum(map(len, polled.values())):
+            nbytes = sum(len(each) * len(each[0].value or b"") for each in polled.values())
+            self._pace.answered(records, nbytes, state.now_s())
         for gap in self._take_in(polled):
             await self._count_expired(gap)
+
+    def _set_pace(self) -> None:
+        """Terms for the fetch that follows when this poll has taken what is there."""
+        terms = self._pace.terms(self._state.demand(), self._state.now_s())
+        fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka takes terms only at the start
+        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = terms.hold_ms, terms.least_bytes  # noqa: SLF001  # the same
 
     def _take_in(self, polled: Mapping[TopicPartition, list[Any]]) -> list[_Gap]:
         """Admit what a poll gave, under the leases of this very moment; returns the gaps before it.

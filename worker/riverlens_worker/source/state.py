@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from riverlens_worker.admission import Admission, Admitted
 from riverlens_worker.channel import Signal
+from riverlens_worker.fetch_pace import Demand
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.leases import LeaseTable
 from riverlens_worker.messages import LeasedFrame, Outcome, Rejected, Settled, fenced
@@ -41,15 +42,21 @@ class Handover(Protocol):
         """The partitions' leases are fenced."""
 
 
+def _at_once() -> Demand:
+    return Demand(0.0, 1)
+
+
 @dataclass(slots=True)
 class SourceState:
     """Owned by Source; its parts write, nobody else.
 
     Attributes:
-        changed: fires when frames wait, room is given back, leases change, reading ends or fails.
+        arrived: fires when frames wait, reading ends or fails.
+        changed: fires when room is given back, leases change, reading ends or fails.
         freshness: the cameras' policies; None where every frame counts.
         pass_by: takes rejections past all stages up to the publisher.
         failure: what ended reading for good.
+        demand: what the batch that is being filled waits for.
     """
 
     settings: WorkerSettings
@@ -62,9 +69,11 @@ class SourceState:
     freshness: Freshness | None = None
     pass_by: Callable[[Sequence[Rejected]], None] = _to_nobody
     admission: Admission = field(default_factory=Admission)
+    arrived: Signal = field(default_factory=Signal)
     changed: Signal = field(default_factory=Signal)
     ended: bool = False
     failure: BaseException | None = None
+    demand: Callable[[], Demand] = field(default=_at_once)
 
     def topic_partition(self, lease: PartitionLease) -> TopicPartition:
         """The lease's partition in aiokafka's words."""
@@ -75,13 +84,15 @@ class SourceState:
         source = settled.source
         outcome = Outcome.FENCED if source.lease.fenced else settled.outcome
         reason = "" if outcome is Outcome.FENCED else settled.reason
-        self.leases.settle(source, fenced=outcome is Outcome.FENCED)
+        has_room_again = self.leases.settle(source, fenced=outcome is Outcome.FENCED)
         self.metrics.frames(outcome.value, reason).inc()
         if outcome is Outcome.DROPPED:
             self.metrics.camera_drops(source.frame.camera_id, reason).inc()
         self.metrics.in_flight_frames.dec()
         self.metrics.in_flight_bytes.dec(source.nbytes)
-        self.changed.fire()
+        # Each wakes whoever waits, and only references wait for less.
+        if has_room_again or not len(source.lease.ledger) or self.settings.reference_prefixes:
+            self.changed.fire()
 
     def hold(self, source: LeasedFrame, fetched: bytes) -> LeasedFrame:
         """The frame with what its reference named, counted until the frame is settled."""
@@ -93,7 +104,7 @@ class SourceState:
         if self.freshness is not None and self._at_end(lease):
             self._learn(self.freshness, items)
         self.leave_out(self.admission.add(lease, items))
-        self.changed.fire()
+        self.arrived.fire()
 
     def take(self, limit: int) -> list[Admitted]:
         """Frames whose turn it is, at most `limit`; there may be none though some wait: those were stale."""
@@ -157,6 +168,7 @@ class SourceState:
     def fail(self, error: BaseException) -> None:
         """End reading with an error that the pipeline will see."""
         self.failure = self.failure or error
+        self.arrived.fire()
         self.changed.fire()
 
     def now_s(self) -> float:
