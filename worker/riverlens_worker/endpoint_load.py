@@ -214,3 +214,11 @@ def next_due_s(loads: list[EndpointLoad], now_s: float, *, full: bool) -> float:
         if load is first or (load.seconds(min(rows, load.fit.most_rows)) or 0.0) <= most_s
     ]
     return max(min(dues_s), min([*worth_s, late_s]))
+
+
+def next_due_in_s(loads: list[EndpointLoad], now_s: float) -> float:
+    """Seconds until the next batch is taken, guessed where only an answer can tell; 0 where unknown."""
+    due_in_s = next_due_s(loads, now_s, full=False) - now_s
+    if due_in_s != float("inf"):
+        return due_in_s
+    return min((free for load in loads if (free := load.free_in_s(now_s)) is not None), default=0.0)

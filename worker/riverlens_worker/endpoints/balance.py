@@ -12,7 +12,7 @@ from typing import Any
 from riverlens.errors import RiverlensError
 from riverlens.signature import SignatureSpec
 from riverlens_worker.channel import Signal
-from riverlens_worker.endpoint_load import EndpointLoad, next_due_s, order
+from riverlens_worker.endpoint_load import EndpointLoad, next_due_in_s, next_due_s, order
 from riverlens_worker.endpoints.endpoint import CallFailedError, Endpoint
 from riverlens_worker.endpoints.resolve import Resolve, Resolver, system_addresses
 from riverlens_worker.endpoints.tls import Tls
@@ -78,9 +78,7 @@ class Endpoints:
 
     def rows_per_s(self, rows: int) -> float | None:
         """What all that are up can do together in calls of `rows` rows; None while unknown."""
-        rates = [endpoint.load.rows_per_s(rows) for endpoint in self.up]
-        known = [rate for rate in rates if rate is not None]
-        return sum(known) or None
+        return sum(endpoint.load.rows_per_s(rows) or 0.0 for endpoint in self.up) or None
 
     def choose(
         self, rows: int, *, avoid: str = "", among: Iterable[Endpoint] | None = None
@@ -107,13 +105,8 @@ class Endpoints:
         return next_due_s([endpoint.load for endpoint in self.up], time.monotonic(), full=full)
 
     def due_in_s(self) -> float:
-        """Seconds until the next batch is taken, guessed where only an answer can tell; 0 where unknown."""
-        now_s = time.monotonic()
-        due_in_s = self.due_s(full=False) - now_s
-        if due_in_s != float("inf"):
-            return due_in_s
-        known = [free_in_s for each in self.up if (free_in_s := each.load.free_in_s(now_s)) is not None]
-        return min(known, default=0.0)
+        """As `due_s`, in seconds from now, guessed where only an answer can tell; 0 where unknown."""
+        return next_due_in_s([endpoint.load for endpoint in self.up], time.monotonic())
 
     def eject(self, endpoint: Endpoint, why: str) -> None:
         """Leave a server out until it says AVAILABLE; harmless where it is left out already."""
