@@ -44,8 +44,9 @@ _UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
 _SUSPECT = 0.15
 _PAIR_S = 0.002
 _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
-_TURN_WAIT_SHARE = 0.25
+_TURN_WAIT_SHARE = 0.2
 _TURN_STEP_SHARE = 0.12
+_TURN_EVEN_SHARE = 0.1
 _TURN_FADE = 0.9
 _OURS_CALLS, _OURS_SHARE = 8, 0.2
 _SPREAD = 6
@@ -248,7 +249,9 @@ class DispatchClock:
         elif self.lead_s < 0 and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
             self.lead_s *= _TURN_FADE
         elif call.held and call.timed:
-            step_s = min(max(_TURN_WAIT_SHARE * device_s - waited_s, -device_s / 2), device_s / 2)
+            # Who is held back longer accepts more wait: so the turns of all become equal.
+            wanted_s = _TURN_WAIT_SHARE * device_s + _TURN_EVEN_SHARE * max(0.0, -self.lead_s)
+            step_s = min(max(wanted_s - waited_s, -device_s / 2), device_s / 2)
             self.lead_s = min(self.lead_s + _TURN_STEP_SHARE * step_s, _MOST_LEAD_S)
 
     def _paired(self, late: Call, early: Call, now_s: float) -> None:
@@ -260,7 +263,8 @@ class DispatchClock:
             cost = self.fit.cost()
             uneven_s = 0.0 if cost is None else cost[1] * (late.rows - early.rows)
             device_s, alone_s = self.fit.seconds(late.rows), self.expectation.alone_s(late.rows)
-            pair = Pair(gap_s, uneven_s, now_s - late.started_s, device_s, alone_s, second.beside)
+            took_s, full = now_s - late.started_s, not second.timed
+            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, full)
             slots, before = self.slots, self._free_line()
             if self.overlap.judge(pair):
                 self._forget()

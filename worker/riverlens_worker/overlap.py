@@ -26,6 +26,7 @@ _TOGETHER_SHARE = 0.06
 """Answers so near, this and a share of the time the later one took, count as given at once."""
 _SOONER_SHARE = 0.7
 _WAITED_SHARE = 1.5
+_QUEUE_TIMES, _FULL_QUEUE_TIMES, _QUEUE_S = 2.5, 1.5, 0.02
 _MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
 """Pairs in a row that must say the same."""
 _CALM_CALLS = 128
@@ -42,6 +43,7 @@ class Pair:
         device_s, alone_s: what is expected of that one: device time, and start to answer with nothing in
             its way; None while unknown.
         beside: calls that were in service beside the second one, the first one among them.
+        full: they were a full batch: more may wait than the server can do.
     """
 
     gap_s: float
@@ -50,6 +52,7 @@ class Pair:
     device_s: float | None
     alone_s: float | None
     beside: int
+    full: bool = False
 
     @property
     def together(self) -> bool:
@@ -158,5 +161,12 @@ class Overlap:
 
 
 def _unhindered(pair: Pair) -> bool:
-    """Two that waited for each other's neighbours may be answered at once too."""
-    return pair.alone_s is not None and pair.took_s < _WAITED_SHARE * pair.alone_s
+    """Two that waited for calls before them may be answered at once too.
+
+    Where every call waits long, one more only adds to the queue.
+    """
+    if pair.alone_s is None or pair.device_s is None:
+        return False
+    times = _FULL_QUEUE_TIMES if pair.full else _QUEUE_TIMES
+    queues = pair.alone_s > times * pair.device_s + _QUEUE_S
+    return not queues and pair.took_s < _WAITED_SHARE * pair.alone_s
