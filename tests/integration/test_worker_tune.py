@@ -92,10 +92,13 @@ async def test_what_cannot_be_is_one_line(tmp_path: Path, server: str) -> None:
 async def test_a_worker_starts_with_what_was_written(
     tmp_path: Path, kafka: KafkaSettings, topic_set: TopicSet, server: str
 ) -> None:
-    """Tuned on a real model in TensorFlow, the worker of the written file answers every frame."""
+    """Tuned on a real model with a folder of images, the worker of the written file answers every frame."""
     out = tmp_path / "out"
-    words = (f"--server={server}", "--model=colour", "--seconds=10", "--most-rows=4", "--min-score=0.2")
-    await _tuned(out, *words)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "one.jpg").write_bytes(jpeg())
+    words = ("--model=colour", f"--images={pictures}", "--seconds=12", "--most-rows=4", "--most-calls=4")
+    await _tuned(out, f"--server={server}", *words)
     await put(kafka, topic_set.frames, [Put(jpeg(), partition=n % 4) for n in range(200)])
     ours = {
         "kafka.bootstrap_servers": kafka.bootstrap_servers,

@@ -68,8 +68,7 @@ class Runner:
         current: Candidate | None = None
         async with AsyncExitStack() as stack:
             while (trial := search.next()) is not None:
-                # The first run is due however little time there is.
-                if search.tried and not self._time_for(2 * self._warm_up_s + self._most_run_s):
+                if not self._time_for_more(search):
                     self._show.line("time is up: the best so far counts; see --seconds")
                     break
                 if trial.candidate != current:
@@ -106,6 +105,12 @@ class Runner:
             self._show.trial(trial, seen, self._target_ms)
         return seen
 
+    def _time_for_more(self, search: Search) -> bool:
+        if search.best is None:
+            # There is nothing to write yet: as much time again is worth it.
+            return time.monotonic() < self._until_s + self._settings.seconds
+        return self._time_for(2 * self._warm_up_s + self._most_run_s)
+
     def _time_for(self, seconds: float) -> bool:
         """Whether so long a run leaves enough for the last table."""
         last_s = self._warm_up_s + len(_LAST_LOADS) * (self._warm_up_s + self._least_run_s)
@@ -121,7 +126,8 @@ class Runner:
 
     def _out_of_reach(self, search: Search) -> str:
         said = f"latency_target_ms: nothing is answered within {self._target_ms:g} ms"
-        assert search.nearest is not None  # noqa: S101  # there was a run
+        if search.nearest is None:
+            return f"{said}; there was no time for a single run: raise --seconds"
         seen, candidate = search.nearest
         return (
             f"{said} on {self._settings.server}; the best was p99 {seen.p99_ms:.0f} ms at {seen.per_s:.1f}"

@@ -33,7 +33,7 @@ class TuneSettings(WorkerSettings):
     workers: int = Field(default=4, ge=1, le=256, exclude=True)
     """Workers that will share the server: its queue is made long enough for their calls."""
     seconds: float = Field(default=150.0, ge=5, exclude=True)
-    """Time for the whole; the best found by then counts."""
+    """Time for the whole; the best found by then counts. Twice as long where none was found."""
 
     def contradictions(self) -> list[str]:
         """As for the worker; and one server at a time."""
