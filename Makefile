@@ -13,7 +13,7 @@ CAMERAS ?=
 FPS ?=
 TARGET ?=
 
-.PHONY: help setup demo test test-tools lint bench bench-short contract chaos clean
+.PHONY: help setup demo test test-tools lint bench bench-short contract chaos dashboards clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: setup ## everything measured beside others, 45 minutes on a quiet machine
 
 bench-short: setup ## the same in brief, under 4 minutes: saturation, and 60 % load; writes benchmarks/out/
 	@$(PYTHON) -m benchmarks --short --out benchmarks/out/short
+
+dashboards: setup ## what is made: the Grafana dashboards' JSON, the metrics table of docs/operations.md
+	@PYTHONPATH=dashboards $(PYTHON) -m riverlens_dashboards
 
 lint: setup ## ruff, its formatter, mypy strict
 	@$(PYTHON) -m ruff check .
