@@ -11,6 +11,7 @@ PACKAGES = {
     "chromium": "chromium",
     "go": "golang-go",
     "kcat": "kcat",
+    "openssl": "openssl",
     "prometheus": "prometheus",
     "promtool": "prometheus",
 }

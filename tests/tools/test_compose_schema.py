@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
 
 from tests.compose_file import load_compose
-from tests.debian_tools import run_tool
+from tests.go_modules import COMPOSE_GO, module_folder
 
 pytestmark = pytest.mark.tools
-
-COMPOSE_GO = "github.com/compose-spec/compose-go/v2@v2.9.1"
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
     """The JSON Schema that compose itself ships, from its Go module."""
-    fetched = run_tool("go", "mod", "download", "-json", COMPOSE_GO)
-    path = Path(json.loads(fetched)["Dir"]) / "schema" / "compose-spec.json"
+    path = module_folder(COMPOSE_GO) / "schema" / "compose-spec.json"
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
