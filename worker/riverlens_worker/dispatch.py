@@ -263,8 +263,7 @@ class DispatchClock:
             cost = self.fit.cost()
             uneven_s = 0.0 if cost is None else cost[1] * (late.rows - early.rows)
             device_s, alone_s = self.fit.seconds(late.rows), self.expectation.alone_s(late.rows)
-            took_s, full = now_s - late.started_s, not second.timed
-            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, full)
+            pair = Pair(gap_s, uneven_s, now_s - late.started_s, device_s, alone_s, second.beside)
             slots, before = self.slots, self._free_line()
             if self.overlap.judge(pair):
                 self._forget()

@@ -24,9 +24,10 @@ _MOST_BETWEEN_SHARED = 128
 _TOGETHER_S = 0.001
 _TOGETHER_SHARE = 0.06
 """Answers so near, this and a share of the time the later one took, count as given at once."""
+_UNSURE_TIMES = 1.5
 _SOONER_SHARE = 0.7
 _WAITED_SHARE = 1.5
-_QUEUE_TIMES, _FULL_QUEUE_TIMES, _QUEUE_S = 2.5, 1.5, 0.02
+_QUEUE_TIMES, _QUEUE_S = 2.3, 0.02
 _MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
 """Pairs in a row that must say the same."""
 _CALM_CALLS = 128
@@ -43,7 +44,6 @@ class Pair:
         device_s, alone_s: what is expected of that one: device time, and start to answer with nothing in
             its way; None while unknown.
         beside: calls that were in service beside the second one, the first one among them.
-        full: they were a full batch: more may wait than the server can do.
     """
 
     gap_s: float
@@ -52,12 +52,16 @@ class Pair:
     device_s: float | None
     alone_s: float | None
     beside: int
-    full: bool = False
 
     @property
     def together(self) -> bool:
         """Whether they were answered at once."""
-        return min(self.gap_s, abs(self.gap_s - self.uneven_s)) < _TOGETHER_S + _TOGETHER_SHARE * self.took_s
+        return min(self.gap_s, abs(self.gap_s - self.uneven_s)) < self.nearness_s
+
+    @property
+    def nearness_s(self) -> float:
+        """Answers nearer than that came at once."""
+        return _TOGETHER_S + _TOGETHER_SHARE * self.took_s
 
 
 class Overlap:
@@ -108,6 +112,13 @@ class Overlap:
             if self._fewer >= _FEWER_PAIRS:
                 self._resize(max(1, pair.beside))
                 return True
+            return False
+        return self._judge_apart(pair)
+
+    def _judge_apart(self, pair: Pair) -> bool:
+        if pair.gap_s < _UNSURE_TIMES * pair.nearness_s:
+            # Reading the first answer may take so long: neither at once nor one after the other.
+            self._between = max(self._between, _FIRST_AFTER)
             return False
         sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < _SOONER_SHARE * pair.device_s
         if self.slots > 1 or self.shared or not sooner:
@@ -167,6 +178,5 @@ def _unhindered(pair: Pair) -> bool:
     """
     if pair.alone_s is None or pair.device_s is None:
         return False
-    times = _FULL_QUEUE_TIMES if pair.full else _QUEUE_TIMES
-    queues = pair.alone_s > times * pair.device_s + _QUEUE_S
+    queues = pair.alone_s > _QUEUE_TIMES * pair.device_s + _QUEUE_S
     return not queues and pair.took_s < _WAITED_SHARE * pair.alone_s

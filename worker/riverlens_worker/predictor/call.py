@@ -41,6 +41,7 @@ class Caller:
         under_way.inc()
         try:
             reply = await endpoint.predict(request, self._timeout_s)
+            answered_s = time.monotonic()
             version, arrays = read_reply(reply)
             reading = await self._model.reading(version, endpoint)
             answers = read_answers(layout, arrays, len(frames), reading, self._model.places(frames))
@@ -55,7 +56,6 @@ class Caller:
         finally:
             self._metrics.calls_in_flight.dec()
             under_way.dec()
-        answered_s = time.monotonic()
         endpoint.load.passed(call, answered_s)
         endpoint.ejections = 0
         self._observe(len(frames), answered_s - call.started_s, version, endpoint)
