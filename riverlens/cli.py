@@ -29,10 +29,12 @@ _COMMANDS = (
     _Command(
         ("worker", "redrive"), "riverlens_worker.redrive.run", "put dead letters back onto the frames topic"
     ),
-    _Command(("producer", "run"), "riverlens_producer.run", "videos, images, synthetic cameras -> Kafka"),
+    _Command(("producer", "run"), "riverlens_producer.run", "cameras, videos, images, synthetic scenes -> Kafka"),
+    _Command(("producer", "probe"), "riverlens_producer.probe", "what a camera or a file offers"),
     _Command(("serving", "run"), "riverlens_serving.run", "the embedded model server"),
     _Command(("serving", "export"), "riverlens_serving.export.run", "a trained model -> a version to serve"),
     _Command(("serving", "inspect"), "riverlens_serving.inspect", "how a model will be fed and read"),
+    _Command(("wall",), "riverlens_wall.run", "a live page of cameras, detections and the pipeline"),
     _Command(("topics",), "riverlens.topics", "create the topics, or say how they differ"),
     _Command(("broker",), "riverlens.broker.run", "Apache Kafka on this machine, for trying things out"),
 )

@@ -16,6 +16,7 @@ ROLES = (
     ("riverlens_worker.settings", "WorkerSettings"),
     ("riverlens_worker.redrive.settings", "RedriveSettings"),
     ("riverlens_producer.settings", "ProducerSettings"),
+    ("riverlens_wall.settings", "WallSettings"),
     ("riverlens.topics", "TopicsSettings"),
     ("riverlens.broker.run", "BrokerSettings"),
     ("riverlens.demo.settings", "DemoSettings"),

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("riverlens_worker", "riverlens_producer", "riverlens_serving")
+ROLES = ("riverlens_worker", "riverlens_producer", "riverlens_serving", "riverlens_wall")
 PACKAGES = {
     "riverlens": ROOT / "riverlens",
     "riverlens_worker": ROOT / "worker" / "riverlens_worker",
     "riverlens_producer": ROOT / "producer" / "riverlens_producer",
     "riverlens_serving": ROOT / "serving" / "riverlens_serving",
+    "riverlens_wall": ROOT / "dashboards" / "riverlens_wall",
 }
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40

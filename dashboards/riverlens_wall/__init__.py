@@ -1,0 +1,1 @@
+"""The wall: a live web page of cameras, detections and the pipeline, for people who watch."""

@@ -1,0 +1,53 @@
+"""A frame made small enough for a tile. Pure: bytes in, bytes out; for a thread, because it blocks."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+
+from PIL import Image, ImageOps
+
+from riverlens_wall.looks import MAX_PIXELS, Look
+
+PASSED_BYTES = 100 * 1024
+"""Images up to this size go to the browser as they are: it scales better and costs us nothing."""
+_QUALITY = 78
+_FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+}
+
+# What is odd about somebody's image is no news on our standard error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+class UnscalableError(Exception):
+    """It cannot be decoded; the message says why."""
+
+
+def goes_as_it_is(image: bytes) -> bool:
+    """Whether a browser gets the image unscaled."""
+    return len(image) <= PASSED_BYTES
+
+
+def scaled(image: bytes, look: Look, width: int) -> bytes:
+    """A JPEG, upright, of at most `width` pixels across (and as many down).
+
+    Raises:
+        UnscalableError: whatever the bytes do to a decoder.
+    """
+    try:
+        with Image.open(BytesIO(image), formats=[_FORMATS[look.mime]]) as opened:
+            # Half, a quarter or an eighth are nearly free in a JPEG: the rest is scaled after decoding.
+            opened.draft("RGB", (width, width))
+            upright = ImageOps.exif_transpose(opened)
+            upright.thumbnail((width, width), Image.Resampling.BILINEAR, reducing_gap=None)
+            output = BytesIO()
+            upright.convert("RGB").save(output, "JPEG", quality=_QUALITY)
+    except Exception as error:  # noqa: BLE001  # hostile bytes raise almost anything in a decoder
+        raise UnscalableError(f"cannot be decoded: {type(error).__name__}") from None
+    return output.getvalue()
