@@ -19,9 +19,12 @@ class Line:
     """A running batcher between a channel and the test."""
 
     def __init__(self, rows: int = 4, capacity: int = 100) -> None:
+        self.coming = 0
         self.rows: Channel[DecodedFrame] = Channel(capacity)
         self.registry = CollectorRegistry()
-        self.batcher = Batcher(self.rows, Limits(rows, 1_000_000), Metrics(self.registry))
+        self.batcher = Batcher(
+            self.rows, Limits(rows, 1_000_000), Metrics(self.registry), coming=lambda: self.coming
+        )
         self.running = asyncio.create_task(self.batcher.run())
 
     async def send(self, first: int, count: int, shape: tuple[int, ...] = ()) -> None:
@@ -128,3 +131,42 @@ async def test_batches_are_counted_by_reason_and_size() -> None:
     }
     assert counts == {"full": 1, "shape": 1, "drain": 1}
     assert line.registry.get_sample_value("riverlens_batch_rows_sum") == 4
+
+
+async def test_a_batch_that_is_sure_to_fill_is_left_to_fill() -> None:
+    """While frames enough to fill it are being decoded nobody gets a part of it; full, it leaves."""
+    line = Line(rows=4)
+    line.coming = 3
+    taking = asyncio.create_task(line.batcher.take())
+    await line.send(0, 1)
+    assert not taking.done()
+    line.coming = 1
+    await line.send(1, 2)
+    assert not taking.done()
+    line.coming = 0
+    await line.send(3, 1)
+    assert _offsets(await taking) == [0, 1, 2, 3]
+    line.rows.close()
+    await line.running
+
+
+async def test_too_few_frames_to_fill_a_batch_keep_none_waiting() -> None:
+    """Where less than a batch was read, the first row leaves at once."""
+    line = Line(rows=4)
+    line.coming = 2
+    taking = asyncio.create_task(line.batcher.take())
+    await line.send(0, 1)
+    assert _offsets(await taking) == [0]
+    line.rows.close()
+    await line.running
+
+
+async def test_a_batch_that_does_not_fill_after_all_leaves() -> None:
+    """Frames being decoded may have other shapes, or be no images: nobody waits for them for long."""
+    line = Line(rows=4)
+    line.coming = 100
+    await line.send(0, 2)
+    async with asyncio.timeout(5):
+        assert _offsets(await line.batcher.take()) == [0, 1]
+    line.rows.close()
+    await line.running

@@ -2,12 +2,17 @@
 
 It pulls rows until one batch's worth waits, and no further: what waits here is bounded and, once handed
 out, never comes back. Where policies ask for fresh frames, stale rows go before a batch is sealed.
+
+Where this machine decodes slower than the device answers, the device keeps no batch waiting and each would
+leave with a row or two. A call costs the same CPU that decodes, so a batch that is sure to fill is left to.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from riverlens.drop import DropReason
 from riverlens_worker.batching import Limits, OpenBatches
@@ -15,6 +20,9 @@ from riverlens_worker.channel import Channel, EndOfStream, Signal
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.messages import Batch, DecodedFrame, Rejected, dropped
 from riverlens_worker.metrics import Metrics
+
+_FILLING_S = 0.1
+"""A batch is left to fill for no longer: frames of other shapes do not fill it."""
 
 PassBy = Callable[[Sequence[Rejected]], None]
 
@@ -29,13 +37,19 @@ class Batcher:
         metrics: Metrics,
         freshness: Freshness | None = None,
         pass_by: PassBy = lambda _: None,
+        *,
+        coming: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`freshness`: the policies, None where every frame counts; `pass_by` takes what they drop."""
+        """`freshness`: the policies, None where every frame counts; `pass_by` takes what they drop.
+
+        `coming`: how many frames have been read that are not rows yet.
+        """
         self._rows = rows
         self._most = limits
         self._open = OpenBatches(limits, freshness)
         self._freshness = freshness
         self._pass_by = pass_by
+        self._coming = coming
         self._metrics = metrics
         self._changed = Signal()
         self._ended = False
@@ -72,6 +86,8 @@ class Batcher:
         """
         while True:
             await self._changed.until(lambda: len(self._open) > 0 or self._ended)
+            if self._filling():
+                await self._let_fill()
             now_s = time.monotonic()
             if self._freshness is not None and (stale := self.sweep(now_s)):
                 self._pass_by(stale)
@@ -85,6 +101,16 @@ class Batcher:
         self._metrics.batches(batch.reason.value).inc()
         self._metrics.batch_rows.observe(len(batch.frames))
         return batch
+
+    def _filling(self) -> bool:
+        """Whether the batch is not full, but will be when all that was read is decoded."""
+        missing = self._open.limits.rows - len(self._open)
+        return missing > 0 and self._has_room() and not self._ended and self._coming() >= missing
+
+    async def _let_fill(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FILLING_S):
+                await self._changed.until(lambda: not self._filling())
 
     def sweep(self, now_s: float) -> list[Rejected]:
         """Remove and return stale rows, those that still wait in the channel included."""

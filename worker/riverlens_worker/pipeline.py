@@ -202,27 +202,17 @@ class Pipeline:
         # A model that fixes its rows gets calls of just so many: more in one would run one after the other.
         limits = Limits(model.layout.rows or settings.max_batch_size, settings.max_batch_bytes)
         freshness = self._freshness
-        batcher = Batcher(self._decoded, limits, metrics, freshness, self._results.put_many)
         decode_pool = DecodePool(
             DecodePoolPorts(self._references.take, self._decoded, self._results, freshness),
             model.target,
             settings.decode_threads,
             metrics,
         )
-        predictor = Predictor(
-            PredictorPorts(
-                batcher.take,
-                batcher.full,
-                batcher.until_full,
-                self._results,
-                batcher.limit,
-                self._waiting,
-                freshness,
-            ),
-            self._endpoints,
-            model,
-            metrics,
-        )
+        coming = partial(self._coming, decode_pool)
+        batcher = Batcher(self._decoded, limits, metrics, freshness, self._results.put_many, coming=coming)
+        take, full, until_full, limit = batcher.take, batcher.full, batcher.until_full, batcher.limit
+        ports = PredictorPorts(take, full, until_full, self._results, limit, self._waiting, freshness)
+        predictor = Predictor(ports, self._endpoints, model, metrics)
         return _Stages(decode_pool, batcher, predictor)
 
     def _sweeper(self, stages: _Stages, freshness: Freshness) -> Sweeper:
@@ -231,9 +221,13 @@ class Pipeline:
         )
         return Sweeper((self._source.sweep, decoding, stages.batcher.sweep, calling), self._results.put_many)
 
+    def _coming(self, decode_pool: DecodePool) -> int:
+        """Frames that have been read and are not in a batch yet."""
+        return self._source.waiting + decode_pool.held + len(self._decoded)
+
     def _demand(self, stages: _Stages) -> Demand:
-        waiting = self._source.waiting + len(self._decoded) + stages.decode_pool.held + stages.batcher.waiting
-        return Demand(self._endpoints.due_in_s(), stages.batcher.limit_rows - waiting)
+        missing = stages.batcher.limit_rows - stages.batcher.waiting - self._coming(stages.decode_pool)
+        return Demand(self._endpoints.due_in_s(), missing)
 
     def _waiting(self, why: str) -> None:
         """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""
