@@ -16,8 +16,9 @@ DASHBOARDS = sorted((ROOT / "dashboards" / "grafana" / "dashboards").glob("*.jso
 RULES = sorted((ROOT / "dashboards" / "prometheus" / "rules").glob("*.yml"))
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-_SELECTOR = re.compile(r"([a-z_:][a-z0-9_:]*)\{([^}]*)\}")
+_SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^}]*)\}")
 _GROUPING = re.compile(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)")
+_VARIABLES = ("$job", "$instance", "$camera", "$server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,19 @@ class Query:
         """`overview: Latency: A`."""
         return f"{self.dashboard}: {self.panel}: {self.letter}"
 
-    def filled_in(self, interval: str, instance: str = ".*") -> str:
-        """The expression with Grafana's variables replaced."""
-        expression = self.expression.replace("$__rate_interval", interval).replace("$instance", instance)
+    def filled_in(self, interval: str) -> str:
+        """The expression with Grafana's variables replaced: everything is chosen."""
+        expression = self.expression.replace("$__rate_interval", interval)
+        for variable in _VARIABLES:
+            expression = expression.replace(variable, ".*")
         assert "$" not in expression, f"{self.name}: unknown variable: {expression}"
         return expression
 
 
 def panels(dashboard: Path) -> list[dict[str, Any]]:
-    """All panels of a dashboard, rows left out."""
+    """All panels of a dashboard that show data: neither rows nor texts."""
     content = json.loads(dashboard.read_text(encoding="utf-8"))
-    return [panel for panel in content["panels"] if panel["type"] != "row"]
+    return [panel for panel in content["panels"] if panel["type"] not in {"row", "text"}]
 
 
 def queries(dashboard: Path) -> Iterator[Query]:

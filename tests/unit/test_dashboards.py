@@ -1,4 +1,4 @@
-"""Dashboards name only what the worker declares, and ask in a way that gives numbers."""
+"""Dashboards and rules name what is declared, ask in a way that gives numbers, and fit Grafana's schema."""
 
 from __future__ import annotations
 
@@ -9,34 +9,41 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
+from riverlens_dashboards.__main__ import files
+from riverlens_dashboards.bottleneck import VERDICTS
+from riverlens_serving.metrics import Histogram
+from riverlens_serving.metrics import Metrics as ServerMetrics
 from riverlens_worker.histograms import HistogramFamily
 from riverlens_worker.metrics import Metrics
-from tests.dashboard_queries import DASHBOARDS, ROOT, Query, grouping, panels, queries, selectors
+from tests.dashboard_queries import (
+    DASHBOARDS,
+    ROOT,
+    Query,
+    alerts,
+    grouping,
+    panels,
+    queries,
+    rules,
+    selectors,
+)
+from tests.grafana_schema import misfits
 
 # Labels that Prometheus adds to every series.
 SCRAPE_LABELS = {"instance", "job"}
-# Metrics that no panel shows, and why.
-NOT_SHOWN = {
-    "riverlens_frames_reencoded": "has no series until a model that takes encoded images needs it",
-    "riverlens_reference_seconds": "of use only where frames are references, which few streams are",
-    "riverlens_reference_retries": "as above",
-    "riverlens_endpoint_up": "of use only with several model servers",
-    "riverlens_endpoint_calls_in_flight": "as above",
-    "riverlens_endpoint_frames": "as above",
-    "riverlens_endpoint_ejections": "as above",
-    "riverlens_loop_lag_seconds": "below milliseconds unless something is wrong, which the log then says",
-    "riverlens_batch_limit_rows": "the limit that is shown is the setting; this tells why batches are small",
-}
+# What Prometheus makes itself.
+OWN = {"up": set[str](), "ALERTS": {"alertname", "alertstate"}}
 QUERIES = [query for dashboard in DASHBOARDS for query in queries(dashboard)]
+RECORDED = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+RULES = {rule.get("record") or rule["alert"]: rule["expr"] for rule in rules()}
 
 
-def _declared() -> dict[str, set[str]]:
+def _of_worker() -> dict[str, set[str]]:
     """Labels of every series the worker can export, by the series' name; `le` for buckets."""
     registry = CollectorRegistry()
     Metrics(registry)
-    series = {}
+    series: dict[str, set[str]] = {}
     for name, collector in registry._names_to_collectors.items():  # no public view of labels without series
         ours = isinstance(collector, HistogramFamily)
         labels = set(collector.labelnames if ours else collector._labelnames)  # type: ignore[attr-defined]  # the library's own, untyped
@@ -44,69 +51,104 @@ def _declared() -> dict[str, set[str]]:
     return series
 
 
-DECLARED = _declared()
+def _of_process() -> dict[str, set[str]]:
+    families = ProcessCollector(registry=None).collect()
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 
-def _by_name(query: Query) -> str:
-    return query.name
+def _of_server() -> dict[str, set[str]]:
+    series: dict[str, set[str]] = {}
+    for family in ServerMetrics().families():
+        name, labels = family._page_name, set(family._labels)  # the page shows labels only where it has cells
+        if isinstance(family, Histogram):
+            series |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
+        else:
+            series[name] = labels
+    return series
 
 
-def test_there_are_queries_to_check() -> None:
-    """The overview has at least 30 queries, each with a name of its own."""
-    assert len(QUERIES) >= 30
+DECLARED = (
+    _of_worker()
+    | _of_process()
+    | _of_server()
+    | OWN
+    | {name: grouping(expression) for name, expression in RECORDED.items()}
+)
+
+
+def _hold_to_declared(expression: str) -> None:
+    """A query selects declared series only, by labels that they have, and groups by labels that they have."""
+    found = selectors(expression) | {name: set() for name in RECORDED if name in expression}
+    assert found, f"nothing is selected: {expression}"
+    known_to_any = set(SCRAPE_LABELS)
+    for metric, labels in found.items():
+        assert metric in DECLARED, f"{metric} is not declared"
+        known = DECLARED[metric] | SCRAPE_LABELS
+        assert labels <= known, f"{metric} has no label {labels - known}"
+        known_to_any |= known
+    assert grouping(expression) <= known_to_any, f"no label {grouping(expression) - known_to_any}"
+    named = set(re.findall(r"riverlens[_:][\w:]+", re.sub(r'"[^"]*"', '""', expression)))
+    assert named <= set(DECLARED), named - set(DECLARED)
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
+def test_every_metric_and_label_of_a_panel_is_declared(query: Query) -> None:
+    """A panel asks only for series that exist, and follows the dashboard's variables in each selector."""
+    _hold_to_declared(query.expression)
+    variables = query.expression.count('job=~"$job"') + query.expression.count('instance=~"$server"')
+    assert variables == query.expression.count("{"), "a selector does not follow the choice"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_metric_and_label_of_a_rule_is_declared(name: str) -> None:
+    """A rule asks only for series that exist."""
+    _hold_to_declared(RULES[name])
+
+
+def test_queries_have_names_of_their_own() -> None:
+    """There are some, and none is another one's namesake."""
+    assert len(QUERIES) >= 80
     assert len({query.name for query in QUERIES}) == len(QUERIES)
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=_by_name)
-def test_every_metric_and_label_is_declared(query: Query) -> None:
-    """A query selects declared series only, by labels that they have, and groups by labels that they have."""
-    found = selectors(query.expression)
-    assert found, f"no selector in braces: {query.expression}"
-    for metric, labels in found.items():
-        assert metric in DECLARED, f"{metric} is not declared in riverlens_worker.metrics"
-        known = DECLARED[metric] | SCRAPE_LABELS
-        assert labels <= known, f"{metric} has no label {labels - known}"
-        assert grouping(query.expression) <= known, (
-            f"{metric} has no label {grouping(query.expression) - known}"
-        )
-    bare = set(re.findall(r"riverlens_\w+", query.expression)) - set(found)
-    assert not bare, f"without braces, so for all workers whatever is chosen: {bare}"
-
-
-@pytest.mark.parametrize("query", QUERIES, ids=_by_name)
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 def test_legends_name_labels_that_the_result_has(query: Query) -> None:
-    """`{{label}}` in a legend is a label that the query groups by, or else the legend would be empty."""
+    """`{{label}}` in a legend is a label that the query keeps, or else the legend would be empty."""
     named = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
-    aggregated = re.match(r"(sum|max|min|avg|topk|histogram_quantile)\b", query.expression)
-    assert named <= (grouping(query.expression) if aggregated else SCRAPE_LABELS | {"partition"})
+    aggregated = re.match(r"(sum|max|min|avg|count|topk|bottomk|histogram_quantile)\b", query.expression)
+    kept = grouping(query.expression)
+    for metric in selectors(query.expression):
+        kept |= set() if aggregated else DECLARED[metric] | SCRAPE_LABELS
+    assert named <= kept
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=_by_name)
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 def test_queries_give_numbers(query: Query) -> None:
     """Rates are taken of counters, no absent series is painted as 0, and what may be 0/0 drops its NaN."""
     text = query.expression
     assert "vector(" not in text
-    for metric in re.findall(r"(?:rate|increase)\s*\((\w+)\{", text):
+    for metric in re.findall(r"(?:rate|increase)\s*\((riverlens_\w+)\{", text):
         assert metric.endswith(("_total", "_bucket", "_sum", "_count")), f"{metric} is no counter"
-    if "/" in text or "histogram_quantile" in text:
+    if re.search(r"/ (?!1e6)", text) or "histogram_quantile" in text:
         # A comparison with NaN is false, so idle times are gaps; what is measured here is never negative.
         assert text.endswith(">= 0"), text
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=_by_name)
-def test_queries_follow_the_chosen_worker(query: Query) -> None:
-    """Each selector holds the dashboard's variable `instance`."""
-    assert query.expression.count('instance=~"$instance"') == query.expression.count("{")
-
-
-def test_every_metric_is_shown_or_has_a_reason() -> None:
-    """No metric is declared and forgotten: a panel shows it, or NOT_SHOWN says why not."""
-    shown = {re.sub(r"_(total|bucket|sum|count)$", "", m) for q in QUERIES for m in selectors(q.expression)}
+def test_every_metric_is_shown() -> None:
+    """No metric of the worker is declared and forgotten."""
+    texts = [query.expression for query in QUERIES] + list(RULES.values())
+    shown = {
+        re.sub(r"_(total|bucket|sum|count)$", "", metric) for text in texts for metric in selectors(text)
+    }
     registry = CollectorRegistry()
     Metrics(registry)
-    declared = {family.name for family in registry.collect()}
-    assert declared - shown - set(NOT_SHOWN) == set()
-    assert set(NOT_SHOWN) & shown == set()
+    assert {family.name for family in registry.collect()} - shown == set()
+
+
+def test_every_recorded_series_is_used() -> None:
+    """A rule that no panel, alert or other rule reads is one too many."""
+    texts = [query.expression for query in QUERIES] + list(RULES.values())
+    assert {name for name in RECORDED if not any(re.search(rf"{name}\b", text) for text in texts)} == set()
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
@@ -116,8 +158,8 @@ def test_panels_are_explained_and_do_not_overlap(dashboard: Path) -> None:
     assert len({panel["id"] for panel in shown}) == len(shown)
     assert len({panel["title"] for panel in shown}) == len(shown)
     for panel in shown:
-        assert len(panel["description"]) > 20, panel["title"]
-        has_unit = "unit" in panel["fieldConfig"]["defaults"] or panel["type"] == "heatmap"
+        assert len(panel["description"]) > 10, panel["title"]
+        has_unit = panel["type"] == "heatmap" or "unit" in panel["fieldConfig"]["defaults"]
         assert has_unit, panel["title"]
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]
     for one, other in combinations(shown, 2):
@@ -128,13 +170,56 @@ def test_panels_are_explained_and_do_not_overlap(dashboard: Path) -> None:
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_dashboards_take_their_data_source_from_the_variable(dashboard: Path) -> None:
-    """Every panel and query uses `${datasource}`, so that a dashboard can be imported anywhere."""
+def test_dashboards_can_be_imported_anywhere(dashboard: Path) -> None:
+    """Every panel and query uses `${datasource}`, and every variable is used."""
     for panel in panels(dashboard):
         for part in (panel, *panel["targets"]):
             assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
     content = json.loads(dashboard.read_text(encoding="utf-8"))
-    assert [v["name"] for v in content["templating"]["list"]] == ["datasource", "instance"]
+    text = json.dumps(content["panels"])
+    for variable in content["templating"]["list"]:
+        assert f"${variable['name']}" in text.replace("${datasource}", "$datasource"), variable["name"]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_committed_dashboards_are_what_their_sources_make(dashboard: Path) -> None:
+    """The committed JSON is the generator's, byte for byte: `make dashboards` writes it."""
+    made = dict(files())
+    assert set(made) == set(DASHBOARDS)
+    assert dashboard.read_text(encoding="utf-8") == made[dashboard]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_dashboards_fit_grafanas_schema(dashboard: Path) -> None:
+    """Grafana's own models read each field of the JSON, none is left over, and each value is of its type."""
+    assert misfits(json.loads(dashboard.read_text(encoding="utf-8"))) == []
+
+
+def test_a_field_that_grafana_does_not_know_is_told() -> None:
+    """The check above finds a field's wrong name, a word outside a list, and a value of another type."""
+    content = json.loads(DASHBOARDS[0].read_text(encoding="utf-8"))
+    panel = next(each for each in content["panels"] if each["type"] == "timeseries")
+    panel["fieldConfig"]["defaults"]["untis"] = "s"
+    panel["options"]["legend"]["placement"] = "left"
+    panel["gridPos"]["w"] = "8"
+    found = "; ".join(misfits(content))
+    assert all(word in found for word in ("untis", "'left' is none of", "gridPos.w: '8'"))
+
+
+def test_every_verdict_is_told_in_words() -> None:
+    """The panels have words for each code that the recording rule can give, and for no other."""
+    given = {int(code) for code in re.findall(r"(\d) \* group", RECORDED["riverlens:bottleneck"])}
+    assert set(VERDICTS) == given
+
+
+def test_every_alert_has_its_words() -> None:
+    """Each alert has a severity, a summary, a threshold at its end, and waits at most a quarter hour."""
+    for alert in alerts():
+        assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+        assert alert["annotations"]["summary"]
+        assert alert["annotations"]["runbook_url"] == f"docs/operations.md#{alert['alert'].lower()}"
+        assert re.search(r"(==|!=|<|>)\s+[\d.]+$", alert["expr"].strip()), alert["alert"]
+        assert alert.get("for", "0m") in {"0m", "1m", "2m", "5m", "10m", "15m"}
 
 
 def test_grafana_knows_how_often_prometheus_scrapes() -> None:
@@ -144,3 +229,13 @@ def test_grafana_knows_how_often_prometheus_scrapes() -> None:
     for name in ("prometheus.yml", "local.yml"):
         scrape = yaml.safe_load((ROOT / "dashboards" / "prometheus" / name).read_text(encoding="utf-8"))
         assert scrape["global"]["scrape_interval"] == source["jsonData"]["timeInterval"]
+
+
+def test_the_jobs_are_those_that_the_rules_ask_for() -> None:
+    """Both Prometheus configurations name jobs as rules and dashboards select them, and load the rules."""
+    for name in ("prometheus.yml", "local.yml"):
+        scrape = yaml.safe_load((ROOT / "dashboards" / "prometheus" / name).read_text(encoding="utf-8"))
+        assert {"riverlens-worker", "tensorflow-serving"} <= {
+            job["job_name"] for job in scrape["scrape_configs"]
+        }
+        assert scrape["rule_files"] == ["rules/*.yml"]

@@ -1,0 +1,93 @@
+"""Cameras: which of them send, how much of it becomes events, what is dropped, whose clock is wrong."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from riverlens_dashboards.board import CAMERAS, PIPELINE, board, fill
+from riverlens_dashboards.parts import HALF, Lines, Number, Part
+from riverlens_dashboards.promql import PIPELINE as P
+from riverlens_dashboards.promql import select, total_rate
+
+_CAMERA = 'camera=~"$camera"'
+_SENDING = select("riverlens:camera_events:rate1m", _CAMERA, of=P)
+_MOST = f"max_over_time({_SENDING}[1h])"
+_EVENTS = total_rate("riverlens_camera_frames_total", _CAMERA, by="camera", of=P)
+_DROPS = total_rate("riverlens_camera_drops_total", _CAMERA, by="camera, reason", of=P)
+_SKEW = select("riverlens_camera_skew_seconds", _CAMERA, of=P)
+
+
+_NOW: tuple[Part, ...] = (
+    Number(
+        "Cameras with events",
+        "Those that had an event in the last minute.",
+        {"cameras": f"count({_SENDING} > 0)"},
+        unit="short",
+        width=8,
+        nothing="none",
+    ),
+    Number(
+        "Silent cameras",
+        "Those known to the workers that had no event in the last minute.",
+        {"cameras": f"sum({_SENDING} == bool 0)"},
+        unit="short",
+        width=8,
+        steps=((None, "green"), (1, "orange")),
+    ),
+    Number(
+        "Events a second",
+        "Of the cameras chosen.",
+        {"events": f"sum({_SENDING})"},
+        unit="cps",
+        decimals=1,
+        width=8,
+    ),
+)
+
+
+_FRAMES: tuple[Part, ...] = (
+    Lines(
+        "Events a second, each camera",
+        "The 20 busiest of those chosen.",
+        {"{{camera}}": f"topk(20, {_EVENTS})"},
+        unit="cps",
+        width=HALF,
+    ),
+    Lines(
+        "The quietest cameras",
+        "The ten that send least, as a part of the most each has sent in an hour: 0 has fallen silent.",
+        {"{{camera}}": f"bottomk(10, sum by (camera) ({_SENDING}) / sum by (camera) ({_MOST})) >= 0"},
+        unit="percentunit",
+        width=HALF,
+    ),
+)
+
+
+_LOSSES: tuple[Part, ...] = (
+    Lines(
+        "Dropped by freshness policies",
+        "A second, by camera and reason. stale: older than the policy allows. superseded: a newer one waited.",
+        {"{{camera}} {{reason}}": f"topk(20, {_DROPS})"},
+        unit="cps",
+        stacked=True,
+    ),
+    Lines(
+        "Clocks behind",
+        "Delay from capture to Kafka that is always there: the camera's clock is behind by so much.",
+        {"{{camera}}": f"topk(20, max by (camera) ({_SKEW}))"},
+        unit="s",
+    ),
+    Lines(
+        "Clocks ahead",
+        "Frames from the future, a second, all cameras together; the headers of their events say which.",
+        {"frames": total_rate("riverlens_future_captures_total", of=P)},
+        unit="cps",
+    ),
+)
+
+
+def dashboard() -> Dashboard:
+    """The dashboard, whole."""
+    why = "What each camera sends and what becomes of it. The first 200 cameras have series of their own."
+    rows = [("Now", _NOW), ("Frames", _FRAMES), ("Losses and clocks", _LOSSES)]
+    return fill(board("cameras", "cameras", why, (PIPELINE, CAMERAS)), rows)
