@@ -203,7 +203,7 @@ def test_a_field_that_grafana_does_not_know_is_told() -> None:
     panel["options"]["legend"]["placement"] = "left"
     panel["gridPos"]["w"] = "8"
     found = "; ".join(misfits(content))
-    assert all(word in found for word in ("untis", "'left' is none of", "gridPos.w: '8'"))
+    assert all(word in found for word in ("untis", "'left' is none of", "grid_pos.w: '8'"))
 
 
 def test_every_verdict_is_told_in_words() -> None:
