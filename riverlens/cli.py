@@ -29,7 +29,7 @@ _COMMANDS = (
     _Command(
         ("worker", "redrive"), "riverlens_worker.redrive.run", "put dead letters back onto the frames topic"
     ),
-    _Command(("producer", "run"), "riverlens_producer.run", "cameras, videos, images, synthetic scenes -> Kafka"),
+    _Command(("producer", "run"), "riverlens_producer.run", "cameras, videos, images, scenes -> Kafka"),
     _Command(("producer", "probe"), "riverlens_producer.probe", "what a camera or a file offers"),
     _Command(("serving", "run"), "riverlens_serving.run", "the embedded model server"),
     _Command(("serving", "export"), "riverlens_serving.export.run", "a trained model -> a version to serve"),

@@ -27,12 +27,14 @@ class Entry:
         droppable: its sender would rather lose it than wait.
         size_bytes: what it counts against the limit.
         serial: position in the order of sending.
+        partition: where it goes; None: where its key says.
     """
 
     frame: Frame
     droppable: bool
     size_bytes: int
     serial: int
+    partition: int | None = None
 
 
 class FrameBuffer:
@@ -58,9 +60,9 @@ class FrameBuffer:
         """Whether the frame fits now. An empty buffer takes any frame."""
         return self.held_bytes == 0 or self.held_bytes + _size_bytes(frame) <= self.limit_bytes
 
-    def push(self, frame: Frame, *, droppable: bool) -> Entry:
+    def push(self, frame: Frame, *, droppable: bool, partition: int | None = None) -> Entry:
         """Append the frame; the caller has asked `has_room`."""
-        entry = Entry(frame, droppable, _size_bytes(frame), self._next_serial)
+        entry = Entry(frame, droppable, _size_bytes(frame), self._next_serial, partition)
         self._next_serial += 1
         self._waiting[entry.serial] = entry
         self.held_bytes += entry.size_bytes

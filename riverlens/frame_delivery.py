@@ -15,7 +15,7 @@ from riverlens.errors import UnreachableError
 from riverlens.frame import Frame
 from riverlens.frame_buffer import Entry, FrameBuffer
 from riverlens.frame_client import open_client
-from riverlens.kafka import KafkaSettings
+from riverlens.kafka import KafkaSettings, connect
 from riverlens.kafka_producer import Verdict, end_client, judge, silence
 from riverlens.kafka_refusals import missing_right
 
@@ -41,6 +41,7 @@ class Delivery:
         changed: set whenever a frame settled or `fatal` came up; waiters clear it.
         fatal: why no frame will arrive any more, or None.
         max_frame_bytes: falls below its first value when the broker turns out to take less.
+        partitions: how many the topic has, once started.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Delivery:
         self.changed = asyncio.Event()
         self.fatal: BaseException | None = None
         self.max_frame_bytes = max_frame_bytes
+        self.partitions = 0
         self._kafka = kafka
         self._topic = topic
         self._buffer = buffer
@@ -75,6 +77,7 @@ class Delivery:
             UnreachableError: no broker answers, it refuses us, or it has no such topic.
         """
         self._client = await self._open_client()
+        self.partitions = len(await connect(self._kafka, self._client.partitions_for(self._topic)))
         self._running = asyncio.create_task(self._run(), name="frame-delivery")
         self._running.add_done_callback(self._run_ended)
 
@@ -134,6 +137,7 @@ class Delivery:
                     self._topic,
                     value=frame.image,
                     key=frame.key(),
+                    partition=entry.partition,
                     timestamp_ms=frame.captured_at_ms,
                     headers=frame.headers(),
                 )

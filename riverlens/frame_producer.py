@@ -161,18 +161,31 @@ class FrameProducer:
         """The counts as of now; a copy."""
         return replace(self._counts, pending=len(self._buffer), pending_bytes=self._buffer.held_bytes)
 
-    async def send(self, frame: Frame, *, when_full: WhenFull | None = None) -> bool:
+    @property
+    def partitions(self) -> int:
+        """How many partitions the topic has."""
+        return self._delivery.partitions
+
+    async def send(
+        self, frame: Frame, *, when_full: WhenFull | None = None, partition: int | None = None
+    ) -> bool:
         """Put the frame into the buffer; `flush` says whether it arrived.
 
         With `block` this waits for room, for as long as Kafka needs. Returns False where the policy dropped
-        this very frame. Frames of one camera arrive in the order of the calls.
+        this very frame. Frames of one camera arrive in the order of the calls; so they must, if a `partition`
+        is given at all, have the same one. Without, the key says which: as all of Kafka's clients do it.
 
         Raises:
+            RiverlensError: the topic has no such partition.
             FrameTooLargeError: the image exceeds `max_frame_bytes`, or what the broker turned out to take.
             UnreachableError: Kafka refuses us for good.
         """
         policy = when_full or self._when_full
         self._check(frame)
+        if partition is not None and not 0 <= partition < self.partitions:
+            raise RiverlensError(
+                f"topic {self._topic!r} has no partition {partition}; it has {self.partitions}, from 0"
+            )
         if policy == "block":
             await self._wait_for_room(frame)
         elif not self._buffer.has_room(frame):
@@ -186,7 +199,7 @@ class FrameProducer:
             if not evicted:
                 self._count(frame, Outcome.DROPPED)
                 return False
-        self._buffer.push(frame, droppable=policy != "block")
+        self._buffer.push(frame, droppable=policy != "block", partition=partition)
         self._delivery.changed.set()
         return True
 

@@ -7,12 +7,13 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from riverlens.frame import Frame
 from riverlens.frame_buffer import WhenFull
 from riverlens.frame_producer import FrameTooLargeError
+from riverlens_producer.link import LinkStats
 from riverlens_producer.pacing import Timetable
 from riverlens_producer.sources import Picture, Source
 from riverlens_producer.summary import CameraCounts
@@ -23,7 +24,9 @@ _log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Where frames go; FrameProducer is one."""
 
-    async def send(self, frame: Frame, *, when_full: WhenFull | None = None) -> bool:
+    async def send(
+        self, frame: Frame, *, when_full: WhenFull | None = None, partition: int | None = None
+    ) -> bool:
         """As FrameProducer.send."""
 
 
@@ -35,6 +38,8 @@ class CameraPlan:
         phase: part of a frame period by which it comes after others, 0 to 1: spreads the load.
         frames: stop after so many, or None.
         duration_s: stop so many seconds after the start, or None.
+        partition: where its frames go; None: where its key says.
+        stats: how its connection fares.
     """
 
     camera_id: str
@@ -43,6 +48,8 @@ class CameraPlan:
     phase: float = 0.0
     frames: int | None = None
     duration_s: float | None = None
+    partition: int | None = None
+    stats: LinkStats = field(default_factory=LinkStats)
 
 
 def timetable(plan: CameraPlan, start_s: float) -> Timetable:
@@ -73,9 +80,11 @@ async def run_camera(
     end_s = math.inf if plan.duration_s is None else start_s + plan.duration_s
     sequence = 0
     while plan.frames is None or counts.sent + counts.refused < plan.frames:
-        picture = await plan.source.picture(sequence)
+        picture = await _picture(plan, sequence, end_s - clock())
         if picture is None:
             return
+        sequence += picture.missed
+        counts.skipped += picture.missed
         due_s = times.due_s(sequence, picture.offset_s)
         now_s = clock()
         if max(due_s, now_s) >= end_s:
@@ -88,23 +97,41 @@ async def run_camera(
         sequence = following
 
 
+async def _picture(plan: CameraPlan, sequence: int, left_s: float) -> Picture | None:
+    """The next picture; None at the source's end, or where a camera gives none within `left_s`."""
+    if left_s == math.inf or not plan.source.live:
+        return await plan.source.picture(sequence)
+    try:
+        async with asyncio.timeout(max(0.0, left_s)):
+            return await plan.source.picture(sequence)
+    except TimeoutError:
+        return None
+
+
 async def _send(
     producer: Sink, plan: CameraPlan, picture: Picture, sequence: int, counts: CameraCounts
 ) -> None:
     frame = Frame(
         camera_id=plan.camera_id,
         image=picture.image,
-        captured_at_ms=time.time_ns() // 1_000_000,
+        captured_at_ms=time.time_ns() // 1_000_000
+        if picture.captured_at_ms is None
+        else picture.captured_at_ms,
         frame_id=picture.name or str(sequence),
         sequence=sequence,
         content_type=picture.content_type,
     )
     try:
-        await producer.send(frame, when_full=plan.when_full)
+        await producer.send(frame, when_full=plan.when_full, partition=plan.partition)
     except FrameTooLargeError as error:
         if not counts.refused:
             _log.warning("%s; further ones are only counted", error)
         counts.refused += 1
         return
+    plan.stats.captured_at_ms = frame.captured_at_ms
+    if plan.stats.offer is None:
+        # Files and scenes have no connection that would tell.
+        plan.stats.up = True
+        plan.stats.received += 1
     counts.sent += 1
     counts.sent_bytes += len(picture.image)

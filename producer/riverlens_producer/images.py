@@ -58,10 +58,9 @@ class ImageFiles:
     def _read(self, file: Path) -> Picture | None:
         try:
             image = file.read_bytes()
-            limit, quality = self._showing.limit, self._showing.quality
-            if limit is None and quality is None:
+            if self._showing.look.as_is:
                 return Picture(image, content_type(image[:16]), file.name)
-            jpeg = re_encode(image, limit=limit, quality=quality)
+            jpeg = re_encode(image, self._showing.look)
         # Pillow's readers let these through for files of the wrong shape, beside their own OSError.
         except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, TypeError) as error:
             _log.warning("%s is left out: %s", file, str(error) or type(error).__name__)

@@ -83,3 +83,38 @@ class RateLimit:
             return False
         self._next_slot = slot + 1
         return True
+
+
+class LiveRate:
+    """As RateLimit, for frames whose times jitter: each may come half a period early and is paid for later.
+
+    At most `fps` a second over time; a stream that just has this rate keeps every frame.
+    """
+
+    def __init__(self, fps: float | None) -> None:
+        self._period_s = 1 / fps if fps else 0.0
+        self._due_s = -math.inf
+
+    def takes(self, time_s: float) -> bool:
+        """Whether the frame of this time is one of those that remain."""
+        half_s = self._period_s / 2
+        # A clock that was set back must not shut the camera out for as long.
+        if self._due_s - time_s > 4 * half_s:
+            self._due_s = time_s
+        if time_s < self._due_s - half_s:
+            return False
+        self._due_s = max(self._due_s, time_s - half_s) + self._period_s
+        return True
+
+
+class RealTime:
+    """Holds frames back that come faster than they were filmed: HLS segments, a clip on a web server."""
+
+    def __init__(self) -> None:
+        self._start_s: float | None = None
+
+    def wait_s(self, offset_s: float, now_s: float) -> float:
+        """How long the frame at `offset_s` of the stream has to wait; a late one moves all that follow."""
+        if self._start_s is None or self._start_s + offset_s < now_s:
+            self._start_s = now_s - offset_s
+        return self._start_s + offset_s - now_s

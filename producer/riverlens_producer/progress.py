@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from rich.console import Console, Group
@@ -20,6 +20,7 @@ ProgressMode = Literal["auto", "live", "plain", "off"]
 _LIVE_S = 0.5
 _PLAIN_S = 5.0
 _MOST_ROWS = 24
+_MOST_NAMES = 8
 
 
 class Progress:
@@ -28,11 +29,19 @@ class Progress:
     Args:
         meter: where the counts are read.
         mode: `auto` is `live` on a terminal and `plain` elsewhere.
-        goal: frames or seconds at which the run ends by itself, for the bar; None: not known.
+        down: the cameras that give no frames now.
     """
 
-    def __init__(self, meter: Meter, mode: ProgressMode, *, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        mode: ProgressMode,
+        *,
+        console: Console | None = None,
+        down: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._meter = meter
+        self._down = down
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         live = mode == "live" or (mode == "auto" and self._console.is_terminal)
         self._mode: ProgressMode = mode if mode == "off" else "live" if live else "plain"
@@ -58,7 +67,8 @@ class Progress:
             while True:
                 await asyncio.sleep(_PLAIN_S)
                 now_s = time.monotonic()
-                self._console.print(plain_line(self._meter.counts, self._meter.rates(now_s), now_s - start_s))
+                rates = self._meter.rates(now_s)
+                self._console.print(plain_line(self._meter.counts, rates, now_s - start_s, self._down()))
         if self._mode == "live":
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while True:
@@ -66,7 +76,7 @@ class Progress:
                     now_s = time.monotonic()
                     rates = self._meter.rates(now_s)
                     part = _part(self._meter.counts, now_s - start_s, frames, duration_s)
-                    live.update(table(self._meter.counts, rates, part), refresh=True)
+                    live.update(table(self._meter.counts, rates, part, self._down()), refresh=True)
 
 
 def _part(
@@ -80,8 +90,13 @@ def _part(
     return min(1.0, max(parts)) if parts else None
 
 
-def plain_line(counts: Mapping[str, CameraCounts], rates: Mapping[str, Rate], passed_s: float) -> str:
-    """`12 s: 1920 frames, 160.0 frames/s, 7.2 MB/s of 16 cameras; 3 dropped`."""
+def plain_line(
+    counts: Mapping[str, CameraCounts],
+    rates: Mapping[str, Rate],
+    passed_s: float,
+    down: Sequence[str] = (),
+) -> str:
+    """`12 s: 1920 frames, 160.0 frames/s, 7.2 MB/s of 16 cameras; 3 dropped; no frames from lobby`."""
     row = total(counts.values())
     frames = sum(rate.frames for rate in rates.values())
     size_bytes = sum(rate.size_bytes for rate in rates.values())
@@ -91,18 +106,25 @@ def plain_line(counts: Mapping[str, CameraCounts], rates: Mapping[str, Rate], pa
         f"of {cameras}"
     )
     lost = [f"{getattr(row, name)} {name}" for name in ("dropped", "failed", "refused") if getattr(row, name)]
-    return "; ".join([text, *lost])
+    away = [f"no frames from {', '.join(down[:_MOST_NAMES])}{' and others' * (len(down) > _MOST_NAMES)}"]
+    return "; ".join([text, *lost, *(away if down else ())])
 
 
-def table(counts: Mapping[str, CameraCounts], rates: Mapping[str, Rate], part: float | None) -> Group:
-    """The moving table: a row a camera, a row for all, and a bar where the end is known (part 0 to 1)."""
+def table(
+    counts: Mapping[str, CameraCounts],
+    rates: Mapping[str, Rate],
+    part: float | None,
+    down: Sequence[str] = (),
+) -> Group:
+    """The moving table: a row a camera (red: no frames), one for all, and a bar to the end (part 0 to 1)."""
     grid = Table(box=None, pad_edge=False, header_style="dim")
     grid.add_column("camera", no_wrap=True, max_width=32)
     for name in ("frames", "frames/s", "MB/s", "dropped", "failed"):
         grid.add_column(name, justify="right")
     for camera_id in list(counts)[:_MOST_ROWS]:
         # Text, never markup: a camera may be called [red].
-        grid.add_row(Text(camera_id), *_cells(counts[camera_id], rates[camera_id]))
+        shown = Text(camera_id, style="red" if camera_id in down else "")
+        grid.add_row(shown, *_cells(counts[camera_id], rates[camera_id]))
     if len(counts) > _MOST_ROWS:
         grid.add_row(f"and {len(counts) - _MOST_ROWS} more")
     everything = Rate(sum(r.frames for r in rates.values()), sum(r.size_bytes for r in rates.values()))

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import orjson
+from prometheus_client import CollectorRegistry
 
 from riverlens.errors import RiverlensError, SettingsError
 from riverlens.frame import Frame
@@ -20,8 +21,11 @@ from riverlens.frame_delivery import Outcome
 from riverlens.frame_producer import FrameProducer
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
+from riverlens_producer.admin import Admin
 from riverlens_producer.camera import CameraPlan, run_camera
-from riverlens_producer.plans import open_files, open_synthetic, spread
+from riverlens_producer.camera_metrics import CameraCollector
+from riverlens_producer.link import LinkStats
+from riverlens_producer.plans import open_cameras, open_synthetic, spread
 from riverlens_producer.progress import Progress
 from riverlens_producer.settings import ProducerSettings, gather_sources
 from riverlens_producer.summary import CameraCounts, Meter, as_json, as_line
@@ -47,13 +51,18 @@ class ProducerRun:
 
     Attributes:
         counts: by camera id, while it runs and afterwards.
+        stats: by camera id, how its connection fares.
+        admin_port: where /metrics is, once it is; 0: nowhere.
     """
 
     def __init__(self, settings: ProducerSettings) -> None:
         self.counts: dict[str, CameraCounts] = {}
+        self.stats: dict[str, LinkStats] = {}
+        self.admin_port = 0
         self._settings = settings
         self._stop = asyncio.Event()
-        self._progress = Progress(Meter(self.counts), settings.progress)
+        self._not_ready = "starting"
+        self._progress = Progress(Meter(self.counts), settings.progress, down=self._down)
         self._seconds = 0.0
 
     def stop(self) -> None:
@@ -64,6 +73,7 @@ class ProducerRun:
         """Run to the end; returns 0.
 
         Raises:
+            SettingsError: the cameras file is wrong, or a partition that the topic has not.
             SourceError: a source is wrong from the start, or failed (the others were sent to their end).
             UnreachableError: Kafka is not there, has no such topic or refuses us.
             DeliveryError: frames did not arrive.
@@ -88,9 +98,9 @@ class ProducerRun:
 
     async def _run(self, pool: Executor, stack: AsyncExitStack) -> None:
         settings = self._settings
-        # Files first, drawing last: what is quick to find wrong is told first.
-        files = await self._unless_stopped(open_files(settings, pool, stack))
-        if files is None:
+        # Cameras first, drawing last: what is quick to find wrong is told first.
+        cameras = await self._unless_stopped(open_cameras(settings, pool, stack))
+        if cameras is None:
             return
         producer = FrameProducer(
             settings.kafka,
@@ -100,14 +110,32 @@ class ProducerRun:
             close_timeout_s=settings.drain_timeout_s,
             on_settled=self._settled,
         )
+        await self._serve_metrics(producer, stack)
         if await self._unless_stopped(stack.enter_async_context(producer)) is None:
             return
         drawn = await self._unless_stopped(open_synthetic(settings, pool, self._progress.drawn))
         if drawn is None:
             return
-        plans = spread([*files, *drawn])
+        plans = spread([*cameras, *drawn], producer.partitions)
+        self.stats.update((plan.camera_id, plan.stats) for plan in plans)
         self.counts.update((plan.camera_id, CameraCounts()) for plan in plans)
+        self._not_ready = ""
         await self._unless_stopped(self._send(plans, producer))
+        self._not_ready = "stopping"
+
+    async def _serve_metrics(self, producer: FrameProducer, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        if settings.admin_port is None:
+            return
+        registry = CollectorRegistry()
+        registry.register(CameraCollector(self.counts, self.stats, lambda: producer.stats))
+        admin = Admin(registry, lambda: self._not_ready)
+        self.admin_port = await admin.start(settings.admin_host, settings.admin_port)
+        stack.push_async_callback(admin.close)
+
+    def _down(self) -> list[str]:
+        """Cameras that were connected to, or tried, and give no frames now."""
+        return [name for name, stats in self.stats.items() if not stats.up and stats.reconnects.total()]
 
     async def _send(self, plans: list[CameraPlan], producer: FrameProducer) -> None:
         start_s = time.monotonic()

@@ -1,22 +1,20 @@
-"""What can be sent: the shape of a source, and what a `--source` text means. Pure, but for `locate`."""
+"""What can be sent: the shape of a source, and what lies in a folder."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from riverlens.errors import RiverlensError
+from riverlens_producer.pictures import Look
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
     | {".avif", ".heic", ".heif", ".jp2", ".ico"}
 )
 """Names that count as images inside a folder; a file named directly is judged by its first bytes."""
-
-_NAMED = re.compile(r"([^=/\\]+)=(.+)", re.DOTALL)
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
 class SourceError(RiverlensError):
@@ -34,12 +32,16 @@ class Picture:
         content_type: MIME type, where known.
         name: the frame's id; None: its sequence.
         offset_s: its time within the source, seconds since the first; None: the frame rate decides.
+        captured_at_ms: when it was captured, milliseconds since the epoch; None: when it is sent.
+        missed: pictures of the source that were given up since the one before.
     """
 
     image: bytes
     content_type: str | None = None
     name: str | None = None
     offset_s: float | None = None
+    captured_at_ms: int | None = None
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,12 @@ class Showing:
     Attributes:
         fps: frames a second at most; None: the file's own, for images 10; 0: no limit.
         loop: begin again at the end.
-        limit: width and height in pixels to scale down into; None: as it is.
-        quality: of JPEGs encoded here, 1 to 100; None: 80, and images go as they are where no limit is set.
+        look: what is changed in each picture.
     """
 
     fps: float | None = None
     loop: bool = False
-    limit: tuple[int, int] | None = None
-    quality: int | None = None
+    look: Look = field(default_factory=Look)
 
 
 class Source(Protocol):
@@ -82,41 +82,6 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Free what `open` took."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """A `--source`: which camera, which file or folder."""
-
-    camera_id: str
-    path: Path
-
-
-def parse_sources(texts: tuple[str, ...]) -> tuple[SourceSpec, ...]:
-    """Read `PATH` or `CAMERA=PATH`; a PATH alone names its camera after the file, without its ending.
-
-    Raises:
-        SourceError: an address, or two sources of one camera.
-    """
-    specs = tuple(_parse(text) for text in texts)
-    seen: dict[str, Path] = {}
-    for spec in specs:
-        if spec.camera_id in seen:
-            raise SourceError(
-                f"source: {seen[spec.camera_id]} and {spec.path} would both be camera "
-                f"{spec.camera_id!r}; name them: --source CAMERA=PATH"
-            )
-        seen[spec.camera_id] = spec.path
-    return specs
-
-
-def _parse(text: str) -> SourceSpec:
-    match = _NAMED.fullmatch(text)
-    camera_id, where = (match[1], match[2]) if match else (None, text)
-    if _ADDRESS.match(where):
-        raise SourceError(f"source: {where}: an address; --source takes files and folders")
-    path = Path(where)
-    return SourceSpec(camera_id or path.stem or path.resolve().name or "camera", path)
 
 
 def content_type(head: bytes) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 
 from riverlens_producer.pacing import MediaTime, RateLimit
-from riverlens_producer.pictures import Pixels, encode, fit
+from riverlens_producer.pictures import Look, Pixels, of_pixels
 from riverlens_producer.sources import Picture, Showing, SourceError
 
 T = TypeVar("T")
@@ -90,26 +90,34 @@ class VideoFile:
         while True:
             shown = 0
             with _open(self._path) as container:
-                media = media or _media_time(container)
+                media = media or media_time(container)
                 for frame in _decode(container):
                     shown += 1
                     offset_s = media.offset_s(frame.time)
                     if chooser.takes(offset_s):
-                        yield Picture(self._encode(frame), "image/jpeg", offset_s=offset_s)
+                        yield Picture(
+                            encode_frame(frame, self._showing.look), "image/jpeg", offset_s=offset_s
+                        )
             if not shown:
                 raise SourceError(f"source: {self._path}: no frame can be decoded; see --source")
             if not self._showing.loop:
                 return
             media.restart()
 
-    def _encode(self, frame: av.VideoFrame) -> bytes:
-        width, height = fit(frame.width, frame.height, self._showing.limit)
-        pixels: Pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(
-            np.uint8, copy=False
-        )
-        # Phones film sideways and say so beside the pixels.
-        turns = round(frame.rotation / 90) % 4
-        return encode(np.rot90(pixels, turns) if turns else pixels, self._showing.quality)
+
+def encode_frame(frame: av.VideoFrame, look: Look) -> bytes:
+    """JPEG of a decoded frame, upright, its region inside the limit.
+
+    Raises:
+        ValueError: the region is off the picture.
+    """
+    # Phones film sideways and say so beside the pixels.
+    turns = round(frame.rotation / 90) % 4
+    width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+    seen = look.view(width, height)
+    across, down = (seen.height, seen.width) if turns % 2 else (seen.width, seen.height)
+    pixels: Pixels = frame.to_ndarray(format="rgb24", width=across, height=down).astype(np.uint8, copy=False)
+    return of_pixels(np.rot90(pixels, turns) if turns else pixels, look, seen)
 
 
 def _open(path: Path) -> InputContainer:
@@ -126,7 +134,8 @@ def _open(path: Path) -> InputContainer:
     return container
 
 
-def _media_time(container: InputContainer) -> MediaTime:
+def media_time(container: InputContainer) -> MediaTime:
+    """The times of a container's first video stream."""
     stream = container.streams.video[0]
     rate = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
     formats = set(container.format.name.split(","))

@@ -175,7 +175,7 @@ async def test_a_signal_ends_the_run_with_everything_delivered(
             4,
             "kafka.bootstrap_servers",
         ),
-        ((), 2, "nothing to send: give --source PATH, or --synthetic"),
+        ((), 2, "nothing to send: give --source WHERE, --cameras-file FILE or --synthetic"),
     ],
 )
 async def test_what_cannot_work_is_one_line_and_an_exit_code(

@@ -19,6 +19,7 @@ class World:
         self.now_s = 100.0
         self.sent: list[tuple[float, Frame]] = []
         self.policies: set[WhenFull | None] = set()
+        self.partitions: set[int | None] = set()
         self._delay_s = delay_s or {}
         self._limit_bytes = limit_bytes
 
@@ -30,12 +31,15 @@ class World:
         """Move the time."""
         self.now_s += seconds
 
-    async def send(self, frame: Frame, *, when_full: WhenFull | None = None) -> bool:
+    async def send(
+        self, frame: Frame, *, when_full: WhenFull | None = None, partition: int | None = None
+    ) -> bool:
         """Keep the frame and the time it came."""
         if len(frame.image) > self._limit_bytes:
             raise FrameTooLargeError("too large")
         self.sent.append((round(self.now_s - 100.0, 6), frame))
         self.policies.add(when_full)
+        self.partitions.add(partition)
         self.now_s += self._delay_s.get(frame.sequence or 0, 0.0)
         return True
 

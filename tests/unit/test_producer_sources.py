@@ -8,10 +8,10 @@ import pytest
 
 from riverlens.errors import SettingsError
 from riverlens.settings import load
-from riverlens_producer.pictures import fit
 from riverlens_producer.settings import ProducerSettings, gather_sources
-from riverlens_producer.sources import SourceError, content_type, image_files, parse_sources
+from riverlens_producer.sources import SourceError, content_type, image_files
 from riverlens_producer.synthetic import camera_ids, scene_number
+from riverlens_producer.view import fit
 
 
 def _load(*argv: str) -> ProducerSettings:
@@ -23,27 +23,25 @@ def _load(*argv: str) -> ProducerSettings:
     [
         ("clips/lobby.mp4", "lobby", "clips/lobby.mp4"),
         ("yard=clips/lobby.mp4", "yard", "clips/lobby.mp4"),
-        ("photos/", "photos", "photos"),
+        ("photos/", "photos", "photos/"),
         ("./a=b/clip.mp4", "clip", "./a=b/clip.mp4"),
         ("Tür 2=x=y.mp4", "Tür 2", "x=y.mp4"),
+        ("file:///clips/a.mp4", "a", "/clips/a.mp4"),
+        ("door=rtsp://me:secret@10.0.0.5:554/s?x=y", "door", "rtsp://me:secret@10.0.0.5:554/s?x=y"),
+        ("rtsp://me:secret@10.0.0.5/cam/1?u=me", "10.0.0.5-cam-1", "rtsp://me:secret@10.0.0.5/cam/1?u=me"),
+        ("/dev/video0", "video0", "/dev/video0"),
     ],
 )
-def test_a_source_names_its_camera_or_its_file_does(text: str, camera_id: str, path: str) -> None:
-    """`CAMERA=PATH` names the camera; else the file's name does, without its ending."""
-    (spec,) = parse_sources((text,))
-    assert (spec.camera_id, spec.path) == (camera_id, Path(path))
+def test_a_source_names_its_camera_or_its_place_does(text: str, camera_id: str, path: str) -> None:
+    """`CAMERA=WHERE` names the camera; else the file's name does, or host and path, and nothing secret."""
+    (camera,) = _load("--source", text).listed_cameras()
+    assert (camera.id, camera.url) == (camera_id, path)
 
 
 def test_two_sources_of_one_camera_are_refused() -> None:
     """Two files that would share a camera's key are a mistake; the message shows the way out."""
-    with pytest.raises(SourceError, match=r"both be camera 'clip'.*--source CAMERA=PATH"):
-        parse_sources(("a/clip.mp4", "b/clip.avi"))
-
-
-def test_an_address_is_refused_by_name() -> None:
-    """An address is not taken for a strange file."""
-    with pytest.raises(SourceError, match="rtsp://door/1: an address"):
-        parse_sources(("door=rtsp://door/1",))
+    with pytest.raises(SettingsError, match=r"both be camera 'clip'.*--source CAMERA=PATH"):
+        _load("--source", "a/clip.mp4", "--source", "b/clip.avi").listed_cameras()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +90,7 @@ def test_short_flags_are_the_settings_they_stand_for() -> None:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        ((), "source: nothing to send: give --source PATH, or --synthetic"),
+        ((), "source: nothing to send: give --source WHERE, --cameras-file FILE or --synthetic"),
         (("--source", "x", "--cameras", "3"), "--cameras counts synthetic cameras"),
         (("--synthetic", "--size", "640"), "size: must be WIDTHxHEIGHT"),
         (("--synthetic", "--quality", "0"), "quality: .*--quality or RIVERLENS_QUALITY"),
