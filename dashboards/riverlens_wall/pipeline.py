@@ -15,7 +15,7 @@ _LATE_S = 3.0
 _SATURATED = 0.9
 _NAMED = 3
 NOTHING = "-"
-UNTOLD = "its figures are not known here: start the wall with --metrics-url"
+UNTOLD = "not known without --metrics-url"
 
 
 class Stage(NamedTuple):
@@ -221,7 +221,7 @@ def _without_metrics(seen: Seen) -> tuple[Level, str]:
             "bad",
             "All cameras are silent." if silent else "Frames come, events do not: does a worker run?",
         )
-    return "ok", f"Events come out, {seen.events_per_s:.1f} a second. Of the worker: {seen.metrics_away}."
+    return "ok", f"Events come out, {seen.events_per_s:.1f} a second. The worker: {seen.metrics_away}."
 
 
 def _well(seen: Seen, late: Lately) -> tuple[Level, str]:

@@ -80,8 +80,6 @@ class WallSettings(Settings):
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:9100/metrics")
-            if parts.username or parts.password:
-                raise ValueError("a URL with a password in it would be shown on the page; leave it out")
         return urls
 
     @field_validator("allowed_hosts")
@@ -93,10 +91,16 @@ class WallSettings(Settings):
         return tuple(name.lower() for name in names)
 
     def contradictions(self) -> list[str]:
-        """One topic twice."""
+        """One topic twice, or an address that cannot be shown."""
+        lines = []
         if self.frames_topic == self.events_topic:
-            return ["frames_topic and events_topic must be two different topics"]
-        return []
+            lines.append("frames_topic and events_topic must be two different topics")
+        # Told here, not by the field: a field's complaint repeats what was given.
+        if any(urlsplit(url).password for url in self.metrics_url):
+            lines.append(
+                "metrics_url: a password in a URL would be shown on the page and in logs; leave it out"
+            )
+        return lines
 
     def unusable(self) -> list[str]:
         """Certificates that cannot be read."""

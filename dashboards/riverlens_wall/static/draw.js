@@ -2,7 +2,9 @@
 
 import { colourOf } from "./colours.js";
 
-const LABELS_FROM_PX = 200;
+const LABELS_FROM_PX = 170;
+const SCORES_FROM_PX = 360;
+const SMALL_PX = 260;
 
 /** Where a picture of `size` lies in a canvas, whole and centred. */
 export function placed(width, height, size) {
@@ -37,38 +39,47 @@ export function draw(canvas, image, size, boxes, { marked = -1, labels = undefin
     context.fillStyle = "#20262e";
     context.fillRect(at.x, at.y, at.w, at.h);
   }
-  const named = labels ?? width >= LABELS_FROM_PX;
-  // The surest last, so that its name lies on top.
-  for (let index = boxes.length - 1; index >= 0; index -= 1) {
-    if (index !== marked) box(context, at, boxes[index], { named, faint: marked >= 0 });
+  const scale = width < SMALL_PX ? 0.75 : 1;
+  const shown = boxes.map((each, index) => ({ each, index, at: corners(at, each) }));
+  // The surest last, so that it lies on top.
+  for (const one of [...shown].reverse()) outline(context, one, { scale, faint: marked >= 0 && one.index !== marked });
+  if (marked >= 0 && boxes[marked]) name(context, at, shown[marked], [], true);
+  else if (labels || width >= LABELS_FROM_PX) {
+    const taken = [];
+    for (const one of shown) name(context, at, one, taken, labels || width >= SCORES_FROM_PX);
   }
-  if (boxes[marked]) box(context, at, boxes[marked], { named: true, faint: false });
 }
 
-function box(context, at, [label, score, x1, y1, x2, y2], { named, faint }) {
-  const colour = colourOf(label);
-  const [x, y] = [at.x + x1 * at.w, at.y + y1 * at.h];
-  const [w, h] = [(x2 - x1) * at.w, (y2 - y1) * at.h];
+function corners(at, [, , x1, y1, x2, y2]) {
+  return { x: at.x + x1 * at.w, y: at.y + y1 * at.h, w: (x2 - x1) * at.w, h: (y2 - y1) * at.h };
+}
+
+function outline(context, { each: [label], at }, { scale, faint }) {
   context.globalAlpha = faint ? 0.35 : 1;
   context.lineJoin = "round";
-  context.strokeStyle = "rgba(0, 0, 0, 0.55)";
-  context.lineWidth = 3.5;
-  context.strokeRect(x, y, w, h);
-  context.strokeStyle = colour;
-  context.lineWidth = 1.75;
-  context.strokeRect(x, y, w, h);
-  if (named) name(context, at, `${label} ${Math.round(score * 100)}`, colour, x, y, h);
+  context.strokeStyle = "rgba(0, 0, 0, 0.5)";
+  context.lineWidth = 3.5 * scale;
+  context.strokeRect(at.x, at.y, at.w, at.h);
+  context.strokeStyle = colourOf(label);
+  context.lineWidth = 1.75 * scale;
+  context.strokeRect(at.x, at.y, at.w, at.h);
   context.globalAlpha = 1;
 }
 
-function name(context, at, text, colour, x, y, h) {
-  context.font = "600 11px system-ui, sans-serif";
+/** A label by its box, the surest first; one that would cover another is left out: the box's colour tells it. */
+function name(context, picture, { each: [label, score], at }, taken, scored) {
+  const text = scored ? `${label} ${Math.round(score * 100)}%` : label;
+  context.font = `600 ${scored ? 11 : 10}px system-ui, sans-serif`;
   context.textBaseline = "middle";
-  const width = context.measureText(text).width + 8;
-  const left = Math.max(at.x, Math.min(x - 1, at.x + at.w - width));
-  const top = y - 15 >= at.y ? y - 15 : Math.min(y + h, at.y + at.h - 15);
-  context.fillStyle = colour;
-  context.fillRect(left, top, width, 15);
+  const height = scored ? 15 : 13;
+  const width = context.measureText(text).width + 7;
+  const x = Math.max(picture.x, Math.min(at.x - 1, picture.x + picture.w - width));
+  const y = at.y - height >= picture.y ? at.y - height : Math.min(at.y + at.h, picture.y + picture.h - height);
+  const covers = taken.some((other) => x < other.x + other.w && other.x < x + width && y < other.y + other.h && other.y < y + height);
+  if (covers) return;
+  taken.push({ x, y, w: width, h: height });
+  context.fillStyle = colourOf(label);
+  context.fillRect(x, y, width, height);
   context.fillStyle = "#10141a";
-  context.fillText(text, left + 4, top + 8);
+  context.fillText(text, x + 3.5, y + height / 2 + 0.5);
 }

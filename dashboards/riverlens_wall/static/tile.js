@@ -79,7 +79,7 @@ export class Tile {
     this.camera = camera;
     setAttribute(this.button, "data-state", camera.silent ? "silent" : "live");
     setText(this.rate, `${rate(camera.fps || camera.events_per_s)}/s`);
-    setText(this.drops, camera.dropped ? `−${camera.dropped}` : "");
+    setText(this.drops, camera.dropped ? `${camera.dropped} dropped` : "");
     setAttribute(this.drops, "title", `${camera.dropped} frames without an event in the last minute`);
     this.drops.hidden = !camera.dropped;
     setText(this.found, inView(camera.in_view) || this.otherWords() || (camera.events_per_s ? "nothing found" : ""));

@@ -4,10 +4,13 @@ import { announce } from "./announce.js";
 import { byId } from "./dom.js";
 import { Tile } from "./tile.js";
 
-const MIN_WIDTH = 148;
-const WORDS_PX = 46;
+const MIN_WIDTH = 104;
+/** Narrower tiles have one line of words; wall.css says the same. */
+const ONE_LINE_PX = 146;
 const GAP = 8;
 const WATCH_AFTER_MS = 150;
+
+const wordsPx = (width) => (width > ONE_LINE_PX ? 46 : 24);
 
 export class Tiles {
   /** `watch(keys, width)` is told which tiles are seen; `open(tile)` when one is chosen. */
@@ -138,13 +141,13 @@ export class Tiles {
     for (let count = 1; count <= most; count += 1) {
       const tileWidth = (width - GAP * (count - 1)) / count;
       const rows = Math.ceil(tiles.length / count);
-      if (rows * (tileWidth / this.aspect + WORDS_PX + GAP) - GAP <= height) {
+      if (rows * (tileWidth / this.aspect + wordsPx(tileWidth) + GAP) - GAP <= height) {
         columns = count;
         break;
       }
     }
     // One or two cameras would leave the words far below: at most as wide as the height bears.
-    const bearable = (height - WORDS_PX) * this.aspect;
+    const bearable = (height - wordsPx(Infinity)) * this.aspect;
     this.width = Math.min((width - GAP * (columns - 1)) / columns, Math.max(bearable, MIN_WIDTH));
     this.columns = columns;
     this.list.style.setProperty("--columns", columns);
