@@ -5,13 +5,16 @@
 
 The worker speaks TensorFlow Serving's protocol through generated modules that live in TensorFlow's wheel:
 1.5 GB installed, of which it needs some 40 small files. So tensorflow-serving-api is installed without
-its dependencies, and those files alone are taken out of the wheel. Only the standard library is used.
+its dependencies, and those files alone are taken out of the wheel, which is fetched for them (600 MB), or,
+where MESSAGES_FROM names a site-packages folder with TensorFlow in it, out of that. Only the standard library
+is used.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -103,7 +106,7 @@ def write_modules(files: dict[str, str], site_packages: Path) -> None:
 
 
 def _install(python: str, *what: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-cache-dir"]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
     subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), *what], check=True)  # noqa: S603  # ours
 
 
@@ -115,6 +118,9 @@ def _site_packages(python: str) -> Path:
 def _install_messages(python: str) -> None:
     _install(python, "--no-deps", pin(API))
     site_packages = _site_packages(python)
+    if installed := os.environ.get("MESSAGES_FROM"):
+        write_modules(message_modules(lambda path: _text(Path(installed) / path)), site_packages)
+        return
     with tempfile.TemporaryDirectory() as folder:
         fetch = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--dest", folder]
         subprocess.run([*fetch, pin("tensorflow")], check=True)  # noqa: S603  # pip itself
@@ -123,12 +129,13 @@ def _install_messages(python: str) -> None:
             members = set(archive.namelist())
 
             def read(path: str) -> str | None:
-                if path in members:
-                    return archive.read(path).decode()
-                installed = site_packages / path
-                return installed.read_text(encoding="utf-8") if installed.is_file() else None
+                return archive.read(path).decode() if path in members else _text(site_packages / path)
 
             write_modules(message_modules(read), site_packages)
+
+
+def _text(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def main() -> None:
