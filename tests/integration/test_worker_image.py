@@ -15,7 +15,6 @@ from scripts.image_packages import message_modules, pin, requirements, write_mod
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE_PACKAGES = Path(str(distribution("protobuf").locate_file("")))
-MAX_PACKAGES_BYTES = 180_000_000
 
 PROGRAM = """
 import json, sys
@@ -107,16 +106,10 @@ def test_only_generated_messages_are_taken_from_tensorflow() -> None:
     assert sum(len(text) for text in files.values()) < 200_000
 
 
-def test_the_image_stays_small(packages: dict[str, Distribution]) -> None:
-    """The packages take less than 180 MB on top of Python's image, and TensorFlow is not among them."""
+def test_tensorflow_is_not_brought_along(packages: dict[str, Distribution]) -> None:
+    """What the worker requires brings neither TensorFlow nor Keras; test_images.py weighs the rest."""
+    assert len(packages) >= 20
     assert not {"tensorflow", "keras", "h5py"} & set(packages)
-    size = sum(
-        Path(str(file.locate())).stat().st_size
-        for package in packages.values()
-        for file in package.files or []
-        if Path(str(file.locate())).is_file()
-    )
-    assert size < MAX_PACKAGES_BYTES, f"{size / 1e6:.0f} MB"
 
 
 @pytest.mark.parametrize("package", ["tensorflow", "tensorflow-serving-api"])
