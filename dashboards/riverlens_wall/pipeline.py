@@ -51,10 +51,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Lately:
-    """What changed between two readings: milliseconds a frame by stage, and rates a second."""
+    """What changed between two readings: milliseconds a frame by stage, and rates a second.
+
+    Attributes:
+        rows: frames in a call, mean; None where there was no call.
+        calls_open: Predict calls under way, mean over the time; 0.0 for the first reading.
+    """
 
     stage_ms: dict[str, float]
     rows: float | None
+    calls_open: float
     errors_per_s: float
     no_event_per_s: float
 
@@ -74,6 +80,7 @@ def lately(before: Reading | None, now: Reading, passed_s: float) -> Lately:
     return Lately(
         stage_ms,
         (now.rows - before.rows) / calls if calls > 0 else None,
+        (now.call_s - before.call_s) / passed_s if passed_s else 0.0,
         (now.predict_errors - before.predict_errors) / passed_s if passed_s else 0.0,
         lost / passed_s if passed_s else 0.0,
     )
@@ -140,8 +147,8 @@ def _worker(now: Reading, late: Lately) -> Stage:
         return Stage(
             "Worker", "bad", off[0] if count == 1 else f"{len(off)} of {count} {off[0]}", figures, ""
         )
-    if now.load_ratio > 1:
-        return Stage("Worker", "busy", headline, figures, "waits for the model server")
+    if _model_is_full(now, late):
+        return Stage("Worker", "ok", headline, figures, "waits for the model server")
     if not late.stage_ms:
         return Stage("Worker", "ok", headline, figures, "waits for frames")
     wait = "waits for frames" if now.load_ratio < _SATURATED else "nearly as many frames as it can take"
@@ -164,9 +171,19 @@ def _model_server(now: Reading, late: Lately) -> Stage:
         headline = NOTHING
     if late.errors_per_s > 0:
         return Stage("Model server", "busy", headline, figures, f"{late.errors_per_s:.1f} calls/s fail")
-    if now.load_ratio > 1:
-        return Stage("Model server", "busy", headline, figures, "full: more frames come than it takes")
-    return Stage("Model server", "ok", headline, figures, "waits for full batches of frames")
+    if _model_is_full(now, late):
+        return Stage("Model server", "busy", headline, figures, "waits for nothing: it is always busy")
+    return Stage("Model server", "ok", headline, figures, "waits for frames")
+
+
+def _model_is_full(now: Reading, late: Lately) -> bool:
+    """Whether the model servers are what everything waits for.
+
+    The workers' fitted load says so while it fits; where a server is slowed by others it is told by frames
+    that are late while there is hardly a moment without a call at each server.
+    """
+    up = max(1, sum(now.endpoints.values()))
+    return now.load_ratio > 1 or (now.lag_s > _LATE_S and late.calls_open >= _SATURATED * up)
 
 
 def _events(seen: Seen, late: Lately | None) -> Stage:
@@ -191,21 +208,21 @@ def verdict(seen: Seen, now: Reading | None, late: Lately | None) -> tuple[Level
         return "unknown", "No camera has sent a frame yet."
     if now is None or late is None:
         return _without_metrics(seen)
-    return _trouble(seen, now) or _well(seen, late)
+    return _trouble(seen, now, late) or _well(seen, late)
 
 
-def _trouble(seen: Seen, now: Reading) -> tuple[Level, str] | None:
+def _trouble(seen: Seen, now: Reading, late: Lately) -> tuple[Level, str] | None:
     """What keeps frames from becoming events, the gravest first."""
     off = [state for state in now.states if state != "running"]
     if off and len(off) == len(now.states):
         return "bad", f"The worker is {off[0]}: its log says why."
     if now.endpoints and not any(now.endpoints.values()):
         return "bad", "The model server is away. Frames wait on Kafka; nothing is lost while they fit there."
-    if now.load_ratio > 1:
-        return "busy", (
-            f"The model server is the bottleneck: {now.load_ratio:.0%} of what it takes comes in. "
-            "Add model servers, or let cameras drop old frames."
-        )
+    if _model_is_full(now, late):
+        load = f"{now.load_ratio:.0%} of what it takes comes in"
+        if now.load_ratio <= 1:
+            load = f"it is always busy, and frames wait for {_seconds(now.lag_s)}"
+        return "busy", f"The model server is the bottleneck: {load}. Add model servers, or drop old frames."
     if now.lag_s > _LATE_S:
         behind = _seconds(now.lag_s)
         return "busy", f"The workers are behind by {behind} and the model server is not full: add workers."

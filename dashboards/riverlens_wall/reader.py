@@ -102,7 +102,7 @@ class TopicReader:
             auto_offset_reset="latest",
         )
         try:
-            await connect(self._kafka, consumer.start(), timeout_s=_CONNECT_S)
+            await self._start(consumer)
             partitions = await self._partitions(consumer)
             consumer.assign(partitions)
             async with asyncio.timeout(_CONNECT_S):
@@ -116,6 +116,16 @@ class TopicReader:
             with suppress(TimeoutError, KafkaError, OSError):  # Kafka may be gone: nothing is lost by leaving
                 async with asyncio.timeout(_STOP_S):
                     await consumer.stop()
+
+    async def _start(self, consumer: AIOKafkaConsumer) -> None:
+        """Connect. A start that is cancelled half-way leaves its connection open: it is let finish first."""
+        starting = asyncio.create_task(connect(self._kafka, consumer.start(), timeout_s=_CONNECT_S))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait({starting}, timeout=_STOP_S)
+            starting.cancel()
+            raise
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         # The public look-ups know subscribed topics only, or create missing ones.

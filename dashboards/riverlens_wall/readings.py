@@ -22,6 +22,7 @@ class Reading:
         lag_s: the oldest frame that waits, of all partitions: the largest.
         load_ratio: arrival over capacity: the largest.
         rows, calls: frames in Predict calls, and calls.
+        call_s: seconds that Predict calls took, all together.
         outcomes: settled frames by outcome.
         endpoints: model servers by address, whether a worker asks them.
         model_version: the largest.
@@ -38,6 +39,7 @@ class Reading:
     calls_in_flight: float = 0.0
     rows: float = 0.0
     calls: float = 0.0
+    call_s: float = 0.0
     consumed: float = 0.0
     predict_errors: float = 0.0
     poll_errors: float = 0.0
@@ -53,6 +55,7 @@ _SUMS = {
     "riverlens_calls_in_flight": "calls_in_flight",
     "riverlens_batch_rows_sum": "rows",
     "riverlens_batch_rows_count": "calls",
+    "riverlens_predict_seconds_sum": "call_s",
     "riverlens_frames_consumed_total": "consumed",
     "riverlens_predict_errors_total": "predict_errors",
     "riverlens_poll_errors_total": "poll_errors",

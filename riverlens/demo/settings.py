@@ -37,6 +37,8 @@ class DemoSettings(Settings):
     """How many cameras."""
     fps: float = Field(default=10.0, ge=0)
     """Frames a second of each camera; 0: as fast as Kafka takes them."""
+    wall: bool = True
+    """Serve the wall too: a page that shows the cameras live."""
     output: Path = Path("demo-output")
     """Folder for the summary, sample pictures and logs."""
     events_within_s: float = Field(default=90.0, gt=0)

@@ -53,7 +53,7 @@ class DemoSystem:
         self._paths = paths
         self._broker = EmbeddedBroker()
         self._parts: dict[str, ChildProcess] = {}
-        self._server_port, self._admin_port = free_ports(2)
+        self._server_port, self._admin_port, self._wall_port = free_ports(3)
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -64,6 +64,11 @@ class DemoSystem:
     def metrics_url(self) -> str:
         """The worker's metrics."""
         return f"http://127.0.0.1:{self._admin_port}/metrics"
+
+    @property
+    def wall_url(self) -> str:
+        """The wall's page."""
+        return f"http://127.0.0.1:{self._wall_port}/"
 
     async def start(self, tell: Callable[[str], None]) -> None:
         """Start everything up to the worker, which is ready then. Frames come with `start_producer`.
@@ -80,6 +85,9 @@ class DemoSystem:
         self._start_worker()
         await self._until_ready(tell)
         tell(f"worker: ready, metrics at {self.metrics_url}")
+        if self._settings.wall:
+            self._start_wall()
+            tell(f"wall: {self.wall_url} shows the cameras live; open it in a browser")
 
     def start_producer(self) -> None:
         """Let the cameras run."""
@@ -105,7 +113,7 @@ class DemoSystem:
 
     def close(self) -> None:
         """Stop everything that still runs."""
-        for part in ("producer", "worker", "model-server"):
+        for part in ("producer", "wall", "worker", "model-server"):
             self._end(part)
         self._broker.close()
 
@@ -135,6 +143,10 @@ class DemoSystem:
             value = getattr(self._settings, name)
             flags += [f"--{name}", value] if value else []
         self._start("worker", ["worker", "run", *self._bootstrap(), *flags])
+
+    def _start_wall(self) -> None:
+        flags = ["--wall-port", str(self._wall_port), "--metrics-url", self.metrics_url]
+        self._start("wall", ["wall", *self._bootstrap(), *flags])
 
     def _bootstrap(self) -> list[str]:
         return ["--bootstrap-servers", self._broker.bootstrap_servers]

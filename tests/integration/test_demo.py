@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ def test_the_demo_balances_and_finds_what_is_there(tmp_path: Path) -> None:
     assert summary["precision"] >= 0.8
     assert len(list(tmp_path.glob("sample-*.jpg"))) == 6
     assert "consumed" in done.stdout
+    assert re.search(r"wall: http://127\.0\.0\.1:\d+/ shows the cameras live", done.stdout)
+    assert "the wall is at http://127.0.0.1:" in (tmp_path / "logs" / "wall.log").read_text()
 
 
 def test_a_video_that_is_not_there_is_one_line(tmp_path: Path) -> None:

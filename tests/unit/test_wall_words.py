@@ -71,7 +71,7 @@ def _verdict(seen: Seen, reading: Reading | None) -> tuple[str, str]:
         ({}, {"states": ["failed"]}, "bad", "The worker is failed"),
         ({}, {"endpoints": {"a:8500": False}}, "bad", "The model server is away"),
         ({}, {"load_ratio": 1.4}, "busy", "140% of what it takes comes in"),
-        ({}, {"lag_s": 12.0}, "busy", "behind by 12.0 s"),
+        ({}, {"lag_s": 12.0}, "busy", "behind by 12.0 s and the model server is not full: add workers"),
         ({"silent": ["a", "b", "c", "d"]}, {}, "bad", "All cameras are silent"),
         ({"silent": ["yard"]}, {}, "ok", "One camera is silent"),
         ({"metrics_away": "not known"}, None, "ok", "Events come out, 39.0 a second"),
@@ -85,6 +85,18 @@ def test_one_sentence_tells_what_is_the_matter(
     """The gravest cause wins, and the sentence names what mends it."""
     found, sentence = _verdict(_seen(**seen), None if reading is None else _reading(**reading))
     assert (found, words in sentence) == (level, True), sentence
+
+
+def test_a_server_slowed_by_others_is_the_bottleneck_whatever_the_fit_says() -> None:
+    """Frames are late and calls always under way: more workers would not help, and are not asked for."""
+    before, now = _reading(call_s=1.0), _reading(call_s=4.8, lag_s=4.0, load_ratio=0.1, consumed=200.0)
+    level, sentence = verdict(_seen(), now, lately(before, now, 2.0))
+    assert (level, "The model server is the bottleneck: it is always busy" in sentence) == ("busy", True)
+    found = stages(_seen(), now, lately(before, now, 2.0))
+    assert [stage.waits for stage in found[2:4]] == [
+        "waits for the model server",
+        "waits for nothing: it is always busy",
+    ]
 
 
 def test_stages_stand_in_the_order_of_the_data() -> None:

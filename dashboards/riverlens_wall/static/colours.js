@@ -6,7 +6,7 @@ const given = new Map();
 const taken = new Set();
 
 function hash(text) {
-  let value = 7;
+  let value = 501;
   for (const char of text) value = (value * 31 + char.codePointAt(0)) >>> 0;
   return value;
 }
