@@ -55,15 +55,16 @@ async def test_a_batch_grows_until_somebody_can_run_it() -> None:
     await line.running
 
 
-async def test_it_holds_one_batch_and_leaves_the_rest_in_the_channel() -> None:
+async def test_it_holds_two_batches_and_leaves_the_rest_in_the_channel() -> None:
     """What waits here is bounded, so that back-pressure reaches Kafka."""
     line = Line(rows=4)
     await line.send(0, 11)
-    assert len(line.rows) == 7
+    assert len(line.rows) == 3
     assert _offsets(await line.batcher.take()) == [0, 1, 2, 3]
     await line.settle()
-    assert len(line.rows) == 3
+    assert len(line.rows) == 0
     line.rows.close()
+    await line.settle()
     found = [await line.batcher.take(), await line.batcher.take()]
     assert [_offsets(batch) for batch in found] == [[4, 5, 6, 7], [8, 9, 10]]
     assert [batch.reason for batch in found] == [BatchReason.FULL, BatchReason.DRAIN]

@@ -135,7 +135,7 @@ async def test_calls_become_as_small_as_they_must(
         return None if fits(len(own), 10 * len(own)) else (code, text)
 
     server = await serve(behave)
-    async with predicting(_settings(server, max_batch_size=8)) as line:
+    async with predicting(_settings(server, max_batch_size=8, max_in_flight_calls=2)) as line:
         await line.send([image] * 64)
     line.check()
     assert not line.dead

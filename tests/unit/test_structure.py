@@ -27,6 +27,7 @@ MAX_FUNCTION_LINES = 40
 PURE = frozenset(
     {
         "admission",
+        "ahead",
         "backoff",
         "batching",
         "boxes",

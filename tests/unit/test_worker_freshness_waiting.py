@@ -186,6 +186,7 @@ def test_a_busy_device_sees_every_live_camera_in_turn(cameras: int) -> None:
         (frame,) = taken
         assert isinstance(frame, LeasedFrame)
         assert frame.arrived_s == turn, "not the newest"
+        admission.release(frame)
         served[frame.frame.camera_id] += 1
     assert set(served.values()) == {5}
 

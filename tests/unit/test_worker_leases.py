@@ -131,6 +131,7 @@ def test_admission_loses_nothing_and_keeps_each_partitions_order(steps: list[tup
         for item in taken:
             assert isinstance(item, LeasedFrame)
             out[item.lease.partition].append(item.offset)
+            admission.release(item)
         return len(taken)
 
     for verb, number, count in steps:

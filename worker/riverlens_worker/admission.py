@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from riverlens.drop import DropReason
+from riverlens_worker.ahead import Ahead
 from riverlens_worker.freshness import Freshness, newer
 from riverlens_worker.messages import LeasedFrame, Rejected, dropped
 from riverlens_worker.offsets import PartitionLease
@@ -44,6 +45,7 @@ class Admission:
         self._turns: deque[int] = deque()
         self._places: dict[tuple[PartitionLease, str], _Place] = {}
         self._waiting = 0
+        self._ahead = Ahead()
 
     def add(self, lease: PartitionLease, items: list[Admitted]) -> Sequence[Rejected]:
         """Append items of one lease, in offset order; returns the frames that are dropped for it."""
@@ -88,20 +90,36 @@ class Admission:
         taken: list[Admitted] = []
         gone: list[Rejected] = []
         plain = self._freshness is None
-        while self._turns and len(taken) < limit:
+        passed = 0
+        while passed < len(self._turns) and len(taken) < limit:
             key = self._turns[0]
-            queue = self._queues[key][1]
-            quantum = min(self.QUANTUM_FRAMES, len(queue), limit - len(taken))
+            lease, queue = self._queues[key]
+            quantum = min(self.QUANTUM_FRAMES, len(queue), limit - len(taken), self._ahead.room(lease))
+            passed = passed + 1 if quantum < 1 else 0
             entries = [queue.popleft() for _ in range(quantum)]
-            self._waiting -= quantum
+            self._waiting -= len(entries)
             if queue:
                 self._turns.rotate(-1)
             else:
                 self._turns.popleft()
                 del self._queues[key]
             # Without policies there are no places, and nothing expires.
-            taken += cast("list[Admitted]", entries) if plain else self._fresh(entries, now_s, gone)
+            items = cast("list[Admitted]", entries) if plain else self._fresh(entries, now_s, gone)
+            self._ahead.add(lease, items)
+            taken += items
         return taken, gone
+
+    def ready(self) -> bool:
+        """Whether something that waits may be taken."""
+        return any(self._ahead.room(lease) > 0 for lease, _ in self._queues.values())
+
+    def release(self, source: LeasedFrame) -> None:
+        """A frame that was taken is in a call now, or has its outcome; harmless a second time."""
+        self._ahead.release(source)
+
+    def limit(self, rows: int) -> None:
+        """A call takes so many rows."""
+        self._ahead.rows = rows
 
     def sweep(self, now_s: float) -> list[Rejected]:
         """Remove and return what has gone stale while nobody takes."""

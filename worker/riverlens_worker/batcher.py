@@ -1,6 +1,6 @@
 """Holds the open batches and hands them out on demand. Shell.
 
-It pulls rows until one batch's worth waits, and no further: what waits here is bounded and, once handed
+It pulls rows until two batches' worth wait, and no further: what waits here is bounded and, once handed
 out, never comes back. Where policies ask for fresh frames, stale rows go before a batch is sealed.
 
 Where this machine decodes slower than the device answers, the device keeps no batch waiting and each would
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from riverlens.drop import DropReason
 from riverlens_worker.batching import Limits, OpenBatches
 from riverlens_worker.channel import Channel, EndOfStream, Signal
 from riverlens_worker.freshness import Freshness
-from riverlens_worker.messages import Batch, DecodedFrame, Rejected, dropped
+from riverlens_worker.messages import Batch, DecodedFrame, LeasedFrame, Rejected, dropped
 from riverlens_worker.metrics import Metrics
 
 _FILLING_S = 0.1
@@ -39,10 +39,11 @@ class Batcher:
         pass_by: PassBy = lambda _: None,
         *,
         coming: Callable[[], int] = lambda: 0,
+        sealed: Callable[[Iterable[LeasedFrame]], None] = lambda _: None,
     ) -> None:
         """`freshness`: the policies, None where every frame counts; `pass_by` takes what they drop.
 
-        `coming`: how many frames have been read that are not rows yet.
+        `coming`: how many frames have been read that are not rows yet; `sealed` hears which are in a batch.
         """
         self._rows = rows
         self._most = limits
@@ -50,6 +51,7 @@ class Batcher:
         self._freshness = freshness
         self._pass_by = pass_by
         self._coming = coming
+        self._sealed = sealed
         self._metrics = metrics
         self._changed = Signal()
         self._ended = False
@@ -61,7 +63,7 @@ class Batcher:
         while True:
             await self._changed.until(self._has_room)
             try:
-                rows = await self._rows.receive_many(self._open.limits.rows - len(self._open))
+                rows = await self._rows.receive_many(2 * self._open.limits.rows - len(self._open))
             except EndOfStream:
                 break
             for row in rows:
@@ -75,8 +77,8 @@ class Batcher:
         self._changed.fire()
 
     def _has_room(self) -> bool:
-        """Whether less than one batch's worth waits, in rows and in bytes."""
-        return len(self._open) < self._open.limits.rows and self._waiting < self._most.nbytes
+        """Whether less than two batches' worth waits, in rows and in bytes: one of them is left to choose."""
+        return len(self._open) < 2 * self._open.limits.rows and self._waiting < 2 * self._most.nbytes
 
     async def take(self) -> Batch:
         """The batch whose first row has waited longest, as soon as there is one.
@@ -98,6 +100,7 @@ class Batcher:
                 raise EndOfStream
         self._waiting -= sum(map(self._share, batch.frames))
         self._changed.fire()
+        self._sealed(frame.source for frame in batch.frames)
         self._metrics.batches(batch.reason.value).inc()
         self._metrics.batch_rows.observe(len(batch.frames))
         return batch
@@ -105,7 +108,7 @@ class Batcher:
     def _filling(self) -> bool:
         """Whether the batch is not full, but will be when all that was read is decoded."""
         missing = self._open.limits.rows - len(self._open)
-        return missing > 0 and self._has_room() and not self._ended and self._coming() >= missing
+        return not self.full() and not self._ended and self._coming() >= missing
 
     async def _let_fill(self) -> None:
         with suppress(TimeoutError):
@@ -131,7 +134,7 @@ class Batcher:
 
     def full(self) -> bool:
         """Whether a full batch waits: nothing is gained by keeping it."""
-        return not self._has_room()
+        return len(self._open) >= self._open.limits.rows or self._waiting >= self._most.nbytes
 
     async def until_full(self, full: bool) -> None:  # noqa: FBT001  # its one question
         """Return once a full batch waits, or (False) none does."""

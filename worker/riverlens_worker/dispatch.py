@@ -19,8 +19,8 @@ leaves in one of three ways:
                    calls as do not delay each other, evenly spread, so that every batch finds the latest
                    frames. The window grows and shrinks with the pairs, and shrinks where delay grows.
 
-Full batches leave at once, one more than there are slots. If answers come unexpectedly for another reason,
-calls leave as full ones do.
+Full batches, one more than there are slots, leave well before their time: until then a quiet partition's
+rows may take a busy one's place. While slots are uncertain, or answers unexpected, they leave at once.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
 _UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
 _SUSPECT = 0.15
+_FULL_EARLY = 0.2
+"""Of its device time: how much sooner a full batch leaves than one that could grow. Late, it costs more."""
 _PAIR_S = 0.002
 _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
 _TURN_WAIT_SHARE = 0.2
@@ -120,12 +122,12 @@ class DispatchClock:
             return self._due_on_free_slot_s(calls, full=full)
         if self._wants_pair():
             return _AFTER_AN_ANSWER
-        if full or self.eager or self.window.merged:
+        if self.eager or self.window.merged or (full and not self.overlap.settled):
             return _AT_ONCE
-        if not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead_s < 0:
+        if not full and (not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead_s < 0):
             return _AFTER_AN_ANSWER
-        free_s = self.free_s(calls)
-        return _AT_ONCE if free_s is None else free_s - self.lead_s
+        free_s, early_s = self.free_s(calls), _FULL_EARLY * (self.fit.seconds(self._full_rows) or 0.0)
+        return _AT_ONCE if free_s is None else free_s - self.lead_s - (early_s if full else 0.0)
 
     def _due_on_free_slot_s(self, calls: Sequence[Call], *, full: bool) -> float:
         if full:

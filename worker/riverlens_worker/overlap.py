@@ -21,6 +21,7 @@ _SUSPECT_AFTER = 16
 _MOST_BETWEEN = 1024
 _MOST_BETWEEN_SHARED = 128
 """Calls between two pairs."""
+_SETTLED = 32
 _TOGETHER_S = 0.001
 _TOGETHER_SHARE = 0.06
 """Answers so near, this and a share of the time the later one took, count as given at once."""
@@ -91,6 +92,11 @@ class Overlap:
         soon = suspect and not self.shared
         between = min(self._between, _SUSPECT_AFTER) if soon else self._between
         return self._most > 1 and self._calls >= between
+
+    @property
+    def settled(self) -> bool:
+        """Whether pairs have confirmed again and again how many slots there are."""
+        return not self.shared and self._between >= _SETTLED
 
     def left(self, *, pair: bool) -> None:
         """A call left; `pair`: as the first one of a pair."""

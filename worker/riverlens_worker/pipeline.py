@@ -62,9 +62,9 @@ class Pipeline:
         self._settings = settings
         self._metrics = metrics
         self._results: Channel[Prediction | Rejected] = Channel(4 * settings.max_batch_size)
-        # At most one batch's worth is decoded ahead, in frames and in bytes.
+        # Rows pass through here to the batcher, which shares them out: what waits here goes as it came.
         most = Limits(settings.max_batch_size, settings.max_batch_bytes)
-        self._decoded: Channel[DecodedFrame] = Channel(most.nbytes, most.share)
+        self._decoded: Channel[DecodedFrame] = Channel(most.nbytes // 4, most.share)
         policies = settings.policies
         # Where every frame counts nobody asks, and nothing is swept.
         self._freshness = policies if policies.asks else None
@@ -80,6 +80,7 @@ class Pipeline:
                 self._source.may_publish,
                 self._source.is_member,
                 self._source.committed,
+                self._source.sealed,
             ),
             settings,
             metrics,
@@ -162,7 +163,7 @@ class Pipeline:
         self._set_state(Lifecycle.RUNNING)
         self._running = True
         watching = self._watching = self._watchdog(stages)
-        self._source.serve(lambda: self._demand(stages))
+        self._source.serve(lambda: self._demand(stages), stages.batcher.limit_rows)
         self._not_ready = ""
         async with asyncio.TaskGroup() as group:
             parts = [self._source.run(), self._watch(stages), watching.run(), LoopLag(self._metrics).run()]
@@ -209,7 +210,15 @@ class Pipeline:
             metrics,
         )
         coming = partial(self._coming, decode_pool)
-        batcher = Batcher(self._decoded, limits, metrics, freshness, self._results.put_many, coming=coming)
+        batcher = Batcher(
+            self._decoded,
+            limits,
+            metrics,
+            freshness,
+            self._results.put_many,
+            coming=coming,
+            sealed=self._source.sealed,
+        )
         take, full, until_full, limit = batcher.take, batcher.full, batcher.until_full, batcher.limit
         ports = PredictorPorts(take, full, until_full, self._results, limit, self._waiting, freshness)
         predictor = Predictor(ports, self._endpoints, model, metrics)

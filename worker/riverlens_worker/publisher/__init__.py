@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from riverlens.kafka import connect
 from riverlens_worker.channel import Channel, EndOfStream
-from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
+from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
@@ -37,6 +37,7 @@ class PublisherPorts:
     """Where results come from, where outcomes go, and who says whether publishing is allowed.
 
     Attributes:
+        left_out: hears of frames that no call takes, before their turn to be settled has come.
         is_member, committed: what exactly-once delivery asks the consumer group; see `GroupPorts`.
     """
 
@@ -45,6 +46,7 @@ class PublisherPorts:
     may_publish: Callable[[], Awaitable[None]]
     is_member: Callable[[], Awaitable[bool]]
     committed: Callable[[int], Awaitable[int | None]]
+    left_out: Callable[[Iterable[LeasedFrame]], None] = lambda _: None
 
 
 class Publisher:
@@ -104,6 +106,8 @@ class Publisher:
                     results = await self._ports.results.receive_many(_CHUNK)
                     self._in_hand = len(results)
                     for result in results:
+                        if isinstance(result, Rejected):
+                            self._ports.left_out((result.source,))
                         await self._ports.may_publish()
                         await self._restore_order(result)
                         self._in_hand -= 1

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -101,9 +101,14 @@ class Source:
         )
         await connect(self._state.settings.kafka, consumer.start())
 
-    def serve(self, demand: Callable[[], Demand]) -> None:
-        """From now on frames are fetched as the batch that is being filled needs them."""
+    def serve(self, demand: Callable[[], Demand], rows: int) -> None:
+        """From now on frames are fetched as the batch that is being filled needs them; it takes so many."""
         self._state.demand = demand
+        self._state.admission.limit(rows)
+
+    def sealed(self, frames: Iterable[LeasedFrame]) -> None:
+        """These frames are in a call: others may be decoded."""
+        self._state.sealed(frames)
 
     async def run(self) -> None:
         """Poll, commit and watch the clock until `end`; raises what ended reading for good."""
@@ -153,7 +158,7 @@ class Source:
         """
         state = self._state
         while True:
-            await state.arrived.until(lambda: len(state.admission) > 0 or state.ended)
+            await state.arrived.until(lambda: state.admission.ready() or state.ended)
             if taken := state.take(limit):
                 return taken
             if state.ended and not len(state.admission):

@@ -41,8 +41,13 @@ class LagWatch:
         if not read:
             return
         known = {state.topic_partition(lease): lease for lease in read}
-        for partition, end in (await state.consumer.end_offsets(list(known))).items():
+        ends = await state.consumer.end_offsets(list(known))
+        # What retention has removed waits no longer: without this a camera that stopped would lag for ever.
+        late = [tp for tp, end in ends.items() if end > (known[tp].next_offset or 0) + 1]
+        begins = await state.consumer.beginning_offsets(late) if late else {}
+        for partition, end in ends.items():
             lease = known[partition]
             # Meanwhile the partition may have moved on, and its gauge with it.
             if lease.next_offset is not None and not lease.fenced:
-                state.metrics.lag_frames(str(lease.partition)).set(max(0, end - lease.next_offset))
+                unread_from = max(lease.next_offset, begins.get(partition, 0))
+                state.metrics.lag_frames(str(lease.partition)).set(max(0, end - unread_from))

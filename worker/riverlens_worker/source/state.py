@@ -112,6 +112,13 @@ class SourceState:
         self.leave_out(gone)
         return taken
 
+    def sealed(self, frames: Iterable[LeasedFrame]) -> None:
+        """These frames are in a call, or have their outcome: others may be decoded."""
+        for frame in frames:
+            self.admission.release(frame)
+        if len(self.admission):
+            self.arrived.fire()
+
     def leave_out(self, gone: Sequence[Rejected]) -> None:
         """These frames are not decoded."""
         if gone:
