@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
 
-from tests.compose_file import load_compose
+from tests.compose_file import COMPOSE_FILE, TLS_FILE, load_compose
 from tests.go_modules import COMPOSE_GO, module_folder
 
 pytestmark = pytest.mark.tools
@@ -22,10 +23,11 @@ def schema() -> dict[str, Any]:
     return content
 
 
-def test_the_compose_file_fits_the_schema(schema: dict[str, Any]) -> None:
-    """Compose's schema finds nothing wrong."""
+@pytest.mark.parametrize("path", [COMPOSE_FILE, TLS_FILE], ids=lambda path: path.name)
+def test_the_compose_files_fit_the_schema(schema: dict[str, Any], path: Path) -> None:
+    """Compose's schema finds nothing wrong with either file."""
     validator = Draft7Validator(schema)
-    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(load_compose())]
+    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(load_compose(path))]
     assert errors == []
 
 

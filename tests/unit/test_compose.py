@@ -12,6 +12,7 @@ import yaml
 from riverlens.settings import Settings, load
 from riverlens.topics import TopicsSettings
 from riverlens_producer.settings import ProducerSettings
+from riverlens_wall.settings import WallSettings
 from riverlens_worker.settings import WorkerSettings
 from tests.compose_file import ROOT, load_compose
 
@@ -21,6 +22,7 @@ OURS: dict[str, type[Settings]] = {
     "topics": TopicsSettings,
     "worker": WorkerSettings,
     "producer": ProducerSettings,
+    "wall": WallSettings,
 }
 THEIRS = sorted(set(SERVICES) - set(OURS))
 INTERNAL_KAFKA = "kafka:19092"
@@ -79,6 +81,7 @@ def test_every_variable_is_a_setting(service: str, monkeypatch: pytest.MonkeyPat
         for part in path:
             assert hasattr(found, part), f"{service}: {name} sets nothing"
             found = getattr(found, part)
+        found = ",".join(found) if isinstance(found, tuple) else found
         assert str(found).lower().removesuffix(".0") == value.lower().removesuffix(".0"), name
 
 
@@ -86,7 +89,7 @@ def test_every_variable_is_a_setting(service: str, monkeypatch: pytest.MonkeyPat
 def test_services_find_kafka_where_it_listens(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours ask Kafka at the address that it advertises to containers."""
     settings = _settings(service, monkeypatch)
-    assert isinstance(settings, WorkerSettings | ProducerSettings | TopicsSettings)
+    assert isinstance(settings, WorkerSettings | ProducerSettings | TopicsSettings | WallSettings)
     assert settings.kafka.bootstrap_servers == INTERNAL_KAFKA
     assert f"INTERNAL://{INTERNAL_KAFKA}" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
@@ -188,6 +191,31 @@ def test_prometheus_scrapes_the_services_by_name() -> None:
         hosts |= {t.split(":")[0] for fixed in job.get("static_configs", []) for t in fixed["targets"]}
     assert hosts <= set(SERVICES) | aliases | {"127.0.0.1"}
     assert "worker" in hosts
+
+
+def test_the_wall_is_seen_from_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is published on loopback at its own port, and asks the worker where it serves figures."""
+    settings = _settings("wall", monkeypatch)
+    assert isinstance(settings, WallSettings)
+    port = settings.wall_port
+    assert SERVICES["wall"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f":{port}/healthz" in SERVICES["wall"]["healthcheck"]["test"][-1]
+    assert settings.metrics_url == (f"http://worker:{SERVICES['worker']['expose'][0]}/metrics",)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_program_gains_rights(service: str) -> None:
+    """Every container runs with no-new-privileges."""
+    assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_alert_rules_are_mounted() -> None:
+    """Each rule file that Prometheus is told of lies in the folder that its container gets."""
+    folder = ROOT / "dashboards" / "prometheus"
+    config = yaml.safe_load((folder / "prometheus.yml").read_text(encoding="utf-8"))
+    assert "./dashboards/prometheus:/etc/prometheus:ro" in SERVICES["prometheus"]["volumes"]
+    for pattern in config["rule_files"]:
+        assert list(folder.glob(pattern)), pattern
 
 
 @pytest.mark.parametrize("dockerfile", ["worker/Dockerfile", "producer/Dockerfile"])
