@@ -15,7 +15,7 @@ _LATE_S = 3.0
 _SATURATED = 0.9
 _NAMED = 3
 NOTHING = "-"
-UNTOLD = "not known without --metrics-url"
+UNTOLD = "start the wall with --metrics-url to see this"
 
 
 class Stage(NamedTuple):
@@ -99,7 +99,7 @@ def stages(seen: Seen, now: Reading | None, late: Lately | None) -> list[Stage]:
 
 
 def _grey(name: str, seen: Seen) -> Stage:
-    return Stage(name, "unknown", NOTHING, [], seen.metrics_away)
+    return Stage(name, "unknown", "not known", [], seen.metrics_away)
 
 
 def _cameras(seen: Seen) -> Stage:
@@ -238,7 +238,8 @@ def _without_metrics(seen: Seen) -> tuple[Level, str]:
             "bad",
             "All cameras are silent." if silent else "Frames come, events do not: does a worker run?",
         )
-    return "ok", f"Events come out, {seen.events_per_s:.1f} a second. The worker: {seen.metrics_away}."
+    why = seen.metrics_away[:1].upper() + seen.metrics_away[1:].replace("see this", "see the worker too")
+    return "ok", f"Events come out, {seen.events_per_s:.1f} a second. {why}."
 
 
 def _well(seen: Seen, late: Lately) -> tuple[Level, str]:

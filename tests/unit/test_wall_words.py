@@ -111,9 +111,9 @@ def test_stages_stand_in_the_order_of_the_data() -> None:
 
 def test_stages_without_metrics_are_grey_with_a_word_why() -> None:
     """What only the worker knows is not guessed."""
-    found = stages(_seen(metrics_away="not known without --metrics-url"), None, None)
+    found = stages(_seen(metrics_away="the worker does not answer"), None, None)
     assert [stage.level for stage in found] == ["ok", "unknown", "unknown", "unknown", "ok"]
-    assert found[2].waits == "not known without --metrics-url"
+    assert found[2].waits == "the worker does not answer"
 
 
 def test_figures_are_those_of_the_last_seconds() -> None:

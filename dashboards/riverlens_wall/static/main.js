@@ -42,7 +42,7 @@ function showEmpty(cameras) {
   node.replaceChildren(
     el("h3", {}, "No camera has sent a frame yet"),
     el("p", {}, `The wall listens to the topic ${topics.frames_topic}. Start a camera with:`),
-    el("pre", {}, el("code", {}, `riverlens producer run --synthetic --cameras 4 --bootstrap-servers ${topics.bootstrap_servers}`)),
+    el("pre", {}, el("code", {}, `riverlens producer run --synthetic --cameras 4 \\\n  --bootstrap-servers ${topics.bootstrap_servers}`)),
     el("p", { class: "soft" }, "It appears here by itself."),
   );
 }

@@ -20,7 +20,8 @@ export class Tile {
     this.name = el("span", { class: "tile-name", title: id }, id);
     this.age = el("span", { class: "tile-age" });
     this.rate = el("span");
-    this.drops = el("span", { class: "tile-drops", hidden: "" });
+    this.dropCount = el("span");
+    this.drops = el("span", { class: "tile-drops", hidden: "" }, this.dropCount, el("span", { class: "word" }, " dropped"));
     this.found = el("span", { class: "tile-found" });
     this.button = el(
       "button",
@@ -79,7 +80,7 @@ export class Tile {
     this.camera = camera;
     setAttribute(this.button, "data-state", camera.silent ? "silent" : "live");
     setText(this.rate, `${rate(camera.fps || camera.events_per_s)}/s`);
-    setText(this.drops, camera.dropped ? `${camera.dropped} dropped` : "");
+    setText(this.dropCount, String(camera.dropped));
     setAttribute(this.drops, "title", `${camera.dropped} frames without an event in the last minute`);
     this.drops.hidden = !camera.dropped;
     setText(this.found, inView(camera.in_view) || this.otherWords() || (camera.events_per_s ? "nothing found" : ""));

@@ -28,7 +28,10 @@ export class Tiles {
     window.addEventListener("resize", () => this.layout());
     document.addEventListener("visibilitychange", () => this.watchSoon());
     list.addEventListener("keydown", (event) => this.key(event));
-    list.addEventListener("focusin", (event) => this.focused(event.target.closest("li")?.tile));
+    list.addEventListener("focusin", (event) => {
+      this.chosen = true;
+      this.focused(event.target.closest("li")?.tile);
+    });
     setInterval(() => this.byKey.forEach((tile) => tile.tick()), 500);
   }
 
@@ -50,6 +53,7 @@ export class Tiles {
       tile.status(camera);
     }
     if (this.byKey.size !== before) this.layout();
+    this.keepStop();
   }
 
   picture(head, bytes) {
@@ -62,6 +66,7 @@ export class Tiles {
   setFilter(text) {
     this.filter = text.trim().toLowerCase();
     this.byKey.forEach((tile) => this.applyFilter(tile));
+    this.keepStop();
     this.layout();
   }
 
@@ -75,7 +80,6 @@ export class Tiles {
     this.applyFilter(tile);
     this.list.insertBefore(tile.node, this.following(tile));
     this.observer.observe(tile.node);
-    if (!this.current) this.focused(tile);
     return tile;
   }
 
@@ -90,10 +94,7 @@ export class Tiles {
     this.byKey.delete(key);
     this.seen.delete(key);
     tile.close();
-    if (this.current === tile) {
-      this.current = null;
-      if (this.shown.length) this.focused(this.shown[0]);
-    }
+    if (this.current === tile) this.current = null;
     this.watchSoon();
   }
 
@@ -155,6 +156,12 @@ export class Tiles {
     this.list.style.setProperty("--aspect", this.aspect);
     requestAnimationFrame(() => tiles.forEach((tile) => tile.draw()));
     this.watchSoon();
+  }
+
+  /** One tile is reached by Tab: the one last chosen, else the first in sight. */
+  keepStop() {
+    if (this.current && this.chosen && !this.current.node.hidden) return;
+    this.focused([...this.list.children].find((node) => !node.hidden)?.tile);
   }
 
   focused(tile) {
