@@ -15,6 +15,10 @@ from tests.manifests import Manifest
 _CUSTOM = {
     "ScaledObject": (KEDA, "config/crd/bases/keda.sh_scaledobjects.yaml"),
     "TriggerAuthentication": (KEDA, "config/crd/bases/keda.sh_triggerauthentications.yaml"),
+    "PrometheusRule": (
+        PROMETHEUS_OPERATOR,
+        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+    ),
     "PodMonitor": (
         PROMETHEUS_OPERATOR,
         "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
