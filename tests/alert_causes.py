@@ -87,6 +87,7 @@ CAUSES = (
     _cause("one camera falls silent, its worker's series and all", {
         "riverlens_camera_frames_total": "0+150x20 _x100",
     }, "CameraSilent"),
+    _cause("a camera's connection is lost", {"riverlens_producer_camera_up": flat(0)}, "CameraDown"),
     _cause("a frame stands still in one partition", {
         'riverlens_partition_stalled_seconds{partition="3"}': rising(1),
         'riverlens_lag_frames{partition="3"}': rising(5),

@@ -76,8 +76,8 @@ def _labelled(own: str) -> Iterator[tuple[str, str]]:
     ):
         labels = f'{own},outcome="{outcome}",reason="{reason}"'
         yield f"riverlens_frames_total{{{labels}}}", rising(each_s)
-    for reason, each_s in {"device_free": 11.5, "full": 0.5, "bytes": 0, "shape": 0}.items():
-        yield f'riverlens_batches_total{{{own},reason="{reason}"}}', rising(each_s)
+    for reason, batches in {"device_free": 11.5, "full": 0.5, "bytes": 0, "shape": 0}.items():
+        yield f'riverlens_batches_total{{{own},reason="{reason}"}}', rising(batches)
     for stage, mean_s in {
         "broker": 0.01,
         "queue": 0.02,
@@ -102,6 +102,7 @@ def ordinary() -> Series:
     series = dict(_worker("w1:9100", range(6))) | dict(_worker("w2:9100", range(6, 12)))
     for server in ("gpu1:8501", "gpu2:8501"):
         series[f'up{{job="tensorflow-serving",instance="{server}"}}'] = flat(1)
+    series['riverlens_producer_camera_up{job="riverlens-producer",camera="lobby"}'] = flat(1)
     return series
 
 

@@ -1,9 +1,10 @@
-"""Debian's Prometheus as a child process of a test, scraping one worker every second."""
+"""Debian's Prometheus as a child process of a test, with our configuration and rules, in a hurry."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import subprocess
 import threading
@@ -15,13 +16,15 @@ from typing import Self
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from tests.dashboard_queries import ROOT
+from tests.dashboard_queries import ROOT, RULES
 from tests.debian_tools import tool
 
 LOCAL_CONFIG = ROOT / "dashboards" / "prometheus" / "local.yml"
 RATE_INTERVAL = "5s"
 """What `$__rate_interval` stands for here: several of our scrapes."""
 _POLL_S = 0.2
+_WAITS = re.compile(r"^(\s+for:) \w+$", re.MULTILINE)
+_HURRY = {"[1m]": "[10s]", "[5m]": "[15s]", "[15m]": "[15s]", "[6h]": "[1m]"}
 
 Labels = frozenset[tuple[str, str]]
 Vector = Mapping[Labels, float]
@@ -35,6 +38,13 @@ def wait_until(condition: Callable[[], bool], what: str, within_s: float = 60.0)
         threading.Event().wait(_POLL_S)
 
 
+def hurried(rules: str) -> str:
+    """The text of a rules file with short waits and windows: what fires in minutes fires in seconds."""
+    for window, shorter in _HURRY.items():
+        rules = rules.replace(window, shorter)
+    return _WAITS.sub(r"\1 3s", rules)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -43,25 +53,21 @@ def _free_port() -> int:
 
 
 class Prometheus:
-    """Runs with `dashboards/prometheus/local.yml`, but for the worker's address and the interval.
+    """Runs with `dashboards/prometheus/local.yml` and our rules, but for addresses and times.
 
     Args:
-        target: the worker's admin address, host:port.
+        targets: addresses to scrape instead of those of the configuration, by these.
         folder: where it keeps its data and its log.
     """
 
-    def __init__(self, target: str, folder: Path) -> None:
-        self._target = target
+    def __init__(self, targets: Mapping[str, str], folder: Path) -> None:
+        self._targets = dict(targets) | {"interval: 5s": "interval: 1s"}
         self._folder = folder
         self._address = f"127.0.0.1:{_free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        config = LOCAL_CONFIG.read_text(encoding="utf-8")
-        config = config.replace("127.0.0.1:9100", self._target).replace("interval: 5s", "interval: 1s")
-        assert self._target in config
-        path = self._folder / "prometheus.yml"
-        path.write_text(config, encoding="utf-8")
+        path = self._configure()
         command = [
             tool("prometheus"),
             f"--config.file={path}",
@@ -85,6 +91,19 @@ class Prometheus:
         traceback: TracebackType | None,
     ) -> None:
         self._stop()
+
+    def _configure(self) -> Path:
+        config = LOCAL_CONFIG.read_text(encoding="utf-8")
+        for ours, theirs in self._targets.items():
+            assert ours in config
+            config = config.replace(ours, theirs)
+        rules = self._folder / "rules"
+        rules.mkdir()
+        for file in RULES:
+            (rules / file.name).write_text(hurried(file.read_text(encoding="utf-8")), encoding="utf-8")
+        path = self._folder / "prometheus.yml"
+        path.write_text(config, encoding="utf-8")
+        return path
 
     def query(self, expression: str) -> Vector:
         """The instant vector of an expression now, by labels (the metric's name left out)."""

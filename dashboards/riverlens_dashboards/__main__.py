@@ -1,4 +1,4 @@
-"""`python -m riverlens_dashboards`: writes the dashboards' JSON. Same sources, same bytes."""
+"""`python -m riverlens_dashboards`: the dashboards' JSON, the tables of docs/operations.md. Same sources, same bytes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from riverlens_dashboards import cameras, model_server, overview, why_slow
+from riverlens_dashboards.page import PAGE, filled
 
 FOLDER = Path(__file__).resolve().parents[1] / "grafana" / "dashboards"
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Each dashboard's file and what belongs into it."""
+    """Each made file and what belongs into it."""
     for name, module in {
         "overview": overview,
         "why-slow": why_slow,
@@ -23,6 +24,7 @@ def files() -> Iterator[tuple[Path, str]]:
     }.items():
         text = json.dumps(module.dashboard(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
         yield FOLDER / f"{name}.json", f"{text}\n"
+    yield PAGE, filled(PAGE.read_text(encoding="utf-8"))
 
 
 def main() -> None:

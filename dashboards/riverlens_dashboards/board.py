@@ -23,7 +23,7 @@ def _variable(name: str, label: str, query: str) -> dashboard.QueryVariable:
 PIPELINE = _variable("job", "Pipeline", "label_values(riverlens_state, job)")
 WORKER = _variable("instance", "Worker", 'label_values(riverlens_state{job=~"$job"}, instance)')
 CAMERAS = _variable("camera", "Camera", 'label_values(riverlens_camera_frames_total{job=~"$job"}, camera)')
-SERVERS = _variable("server", "Model server", 'label_values(up{job=~"tensorflow-serving.*"}, instance)')
+SERVERS = _variable("server", "Model server", 'label_values(up{job=~"(.+/)?tensorflow-serving.*"}, instance)')
 
 
 def board(

@@ -7,7 +7,12 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from riverlens_dashboards.board import CAMERAS, PIPELINE, board, fill
 from riverlens_dashboards.parts import HALF, Lines, Number, Part
 from riverlens_dashboards.promql import PIPELINE as P
-from riverlens_dashboards.promql import select, total_rate
+from riverlens_dashboards.promql import PRODUCER, select, total_rate
+
+
+def _produced(counter: str, by: str) -> str:
+    return total_rate(f"riverlens_producer_{counter}_total", _CAMERA, by=by, of=PRODUCER)
+
 
 _CAMERA = 'camera=~"$camera"'
 _SENDING = select("riverlens:camera_events:rate1m", _CAMERA, of=P)
@@ -85,9 +90,70 @@ _LOSSES: tuple[Part, ...] = (
     ),
 )
 
+_UP = select("riverlens_producer_camera_up", _CAMERA, of=PRODUCER)
+_AGE = select("riverlens_producer_frame_age_seconds", _CAMERA, of=PRODUCER)
+_PRODUCERS: tuple[Part, ...] = (
+    Lines(
+        "Connected",
+        "1: frames come from the camera. 0: the producer tries again and again.",
+        {"{{camera}}": f"min by (camera) ({_UP})"},
+        unit="none",
+        decimals=0,
+    ),
+    Lines(
+        "Frames a second from each camera",
+        "As they come, before a limit of the rate; the 20 fastest.",
+        {"{{camera}}": f"topk(20, {_produced('received_frames', 'camera')})"},
+        unit="cps",
+    ),
+    Lines(
+        "Frames a second into Kafka",
+        "Acknowledged; the 20 fastest.",
+        {"{{camera}}": f"topk(20, {_produced('frames', 'camera')})"},
+        unit="cps",
+    ),
+    Lines(
+        "Age of the newest frame",
+        "Since capture. Climbing: the camera has stopped.",
+        {"{{camera}}": f"topk(20, max by (camera) ({_AGE}))"},
+        unit="s",
+    ),
+    Lines(
+        "Frames that were not sent",
+        "A second. kafka_slow: newer ones had priority. late: the camera is faster than its limit. broken: no image.",
+        {"{{camera}} {{reason}}": f"topk(20, {_produced('drops', 'camera, reason')})"},
+        unit="cps",
+        stacked=True,
+    ),
+    Lines(
+        "Reconnects",
+        "A second, by reason.",
+        {"{{camera}} {{reason}}": f"topk(20, {_produced('reconnects', 'camera, reason')})"},
+        unit="cps",
+        stacked=True,
+    ),
+    Lines(
+        "Image bytes a second",
+        "Into Kafka, by camera; what its disks must hold for the retention.",
+        {"{{camera}}": f"topk(20, {_produced('frame_bytes', 'camera')})"},
+        unit="Bps",
+        width=HALF,
+    ),
+    Lines(
+        "Waiting for Kafka",
+        "Frames that a producer holds until Kafka has acknowledged them. High: Kafka is slow.",
+        {
+            "frames {{instance}}": select("riverlens_producer_buffered_frames", of=PRODUCER),
+            "MB {{instance}}": select("riverlens_producer_buffered_bytes", of=PRODUCER) + " / 1e6",
+        },
+        unit="none",
+        width=HALF,
+    ),
+)
+
 
 def dashboard() -> Dashboard:
     """The dashboard, whole."""
     why = "What each camera sends and what becomes of it. The first 200 cameras have series of their own."
-    rows = [("Now", _NOW), ("Frames", _FRAMES), ("Losses and clocks", _LOSSES)]
+    rows = [("Now", _NOW), ("Frames", _FRAMES), ("Losses and clocks", _LOSSES), ("Producers", _PRODUCERS)]
     return fill(board("cameras", "cameras", why, (PIPELINE, CAMERAS)), rows)

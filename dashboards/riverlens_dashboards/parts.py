@@ -24,6 +24,8 @@ from grafana_foundation_sdk.models import text as t
 
 SOURCE = d.DataSourceRef(type_val="prometheus", uid="${datasource}")
 THIRD, HALF, WHOLE = 8, 12, 24
+Meanings = Mapping[int, tuple[str, ...]]
+"""By value: a word, its colour; what follows is for others."""
 Steps = Sequence[tuple[float | None, str]]
 BLUE: Steps = ((None, "blue"),)
 QUIET: Steps = ((None, "green"),)
@@ -41,10 +43,10 @@ def _thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
     return dashboard.ThresholdsConfig().mode(d.ThresholdsMode.ABSOLUTE).steps(marks)
 
 
-def _mapping(words: Mapping[int, tuple[str, str]]) -> list[d.ValueMapping]:
+def _mapping(words: Meanings) -> list[d.ValueMapping]:
     results = {
         str(code): d.ValueMappingResult(text=word, color=colour, index=index)
-        for index, (code, (word, colour)) in enumerate(words.items())
+        for index, (code, (word, colour, *_)) in enumerate(words.items())
     }
     return [d.ValueMap(options=results)]
 
@@ -66,7 +68,7 @@ class Number:
     width: int = 4
     height: int = 5
     steps: Steps = BLUE
-    words: Mapping[int, tuple[str, str]] | None = None
+    words: Meanings | None = None
     nothing: str = "no frames"
 
     def panel(self) -> stat.Panel:
@@ -122,7 +124,7 @@ class WordsOverTime:
     title: str
     why: str
     queries: Mapping[str, str]
-    words: Mapping[int, tuple[str, str]]
+    words: Meanings
     width: int = HALF
     height: int = 6
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 WORKER = 'job=~"$job",instance=~"$instance"'
 PIPELINE = 'job=~"$job"'
-SERVER = 'job=~"tensorflow-serving.*",instance=~"$server"'
+PRODUCER = 'job=~"(.+/)?riverlens-producer.*"'
+SERVER = 'job=~"(.+/)?tensorflow-serving.*",instance=~"$server"'
 
 
 def select(metric: str, *matchers: str, of: str = WORKER) -> str:

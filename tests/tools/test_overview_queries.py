@@ -14,7 +14,8 @@ from tests.prometheus_server import RATE_INTERVAL, Prometheus, Vector, all_numbe
 
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(600)]
 
-QUERIES = {query.name.removeprefix("overview: "): query for query in queries(DASHBOARDS[0])}
+OVERVIEW = next(path for path in DASHBOARDS if path.stem == "overview")
+QUERIES = {query.name.removeprefix("overview: "): query for query in queries(OVERVIEW)}
 EFFECTS_WITHIN_S = 90
 ALWAYS_ZERO = "Not accounted for: A"
 ROOM, MAX_BATCH = 16, 8
@@ -148,6 +149,7 @@ STEPS = (
         lambda line: line.stop("server"),
         (
             up("Failed Predict calls: A", code="UNAVAILABLE"),
+            becomes("Where the bottleneck is: A", 1),
             down("Events out: A"),
             above("Lag in seconds: A", LATE_S),
             above("Lag in seconds: B", LATE_S),
@@ -199,7 +201,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
 @pytest.fixture(scope="module")
 def prometheus(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that scrapes that worker."""
-    with Prometheus(line.admin, tmp_path_factory.mktemp("prometheus")) as running:
+    with Prometheus(line.targets, tmp_path_factory.mktemp("prometheus")) as running:
         state = QUERIES["State: A"].filled_in(RATE_INTERVAL)
         wait_until(lambda: all_numbers(running.query(state)), "the first scrape")
         yield running

@@ -11,8 +11,14 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from riverlens.frame_producer import ProducerStats
 from riverlens_dashboards.__main__ import files
 from riverlens_dashboards.bottleneck import VERDICTS
+from riverlens_dashboards.page import PAGE
+from riverlens_dashboards.page import RECORDED as TOLD
+from riverlens_producer.camera_metrics import CameraCollector
+from riverlens_producer.link import LinkStats
+from riverlens_producer.summary import CameraCounts
 from riverlens_serving.metrics import Histogram
 from riverlens_serving.metrics import Metrics as ServerMetrics
 from riverlens_worker.histograms import HistogramFamily
@@ -67,8 +73,17 @@ def _of_server() -> dict[str, set[str]]:
     return series
 
 
+def _of_producer() -> dict[str, set[str]]:
+    collector = CameraCollector(
+        {"lobby": CameraCounts()}, {"lobby": LinkStats(captured_at_ms=1)}, ProducerStats
+    )
+    samples = [sample for family in collector.collect() for sample in family.samples]
+    return {sample.name: set(sample.labels) for sample in samples}
+
+
 DECLARED = (
     _of_worker()
+    | _of_producer()
     | _of_process()
     | _of_server()
     | OWN
@@ -95,7 +110,8 @@ def _hold_to_declared(expression: str) -> None:
 def test_every_metric_and_label_of_a_panel_is_declared(query: Query) -> None:
     """A panel asks only for series that exist, and follows the dashboard's variables in each selector."""
     _hold_to_declared(query.expression)
-    variables = query.expression.count('job=~"$job"') + query.expression.count('instance=~"$server"')
+    chosen = ('job=~"$job"', 'instance=~"$server"', 'riverlens-producer.*"')
+    variables = sum(query.expression.count(each) for each in chosen)
     assert variables == query.expression.count("{"), "a selector does not follow the choice"
 
 
@@ -129,7 +145,7 @@ def test_queries_give_numbers(query: Query) -> None:
     assert "vector(" not in text
     for metric in re.findall(r"(?:rate|increase)\s*\((riverlens_\w+)\{", text):
         assert metric.endswith(("_total", "_bucket", "_sum", "_count")), f"{metric} is no counter"
-    if re.search(r"/ (?!1e6)", text) or "histogram_quantile" in text:
+    if re.search(r" / (?!1e6)", text) or "histogram_quantile" in text:
         # A comparison with NaN is false, so idle times are gaps; what is measured here is never negative.
         assert text.endswith(">= 0"), text
 
@@ -181,12 +197,12 @@ def test_dashboards_can_be_imported_anywhere(dashboard: Path) -> None:
         assert f"${variable['name']}" in text.replace("${datasource}", "$datasource"), variable["name"]
 
 
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_committed_dashboards_are_what_their_sources_make(dashboard: Path) -> None:
-    """The committed JSON is the generator's, byte for byte: `make dashboards` writes it."""
+@pytest.mark.parametrize("file", [*DASHBOARDS, PAGE], ids=lambda path: path.stem)
+def test_what_is_committed_is_what_is_made(file: Path) -> None:
+    """Dashboards and the tables of docs/operations.md are the generator's: `make dashboards` writes them."""
     made = dict(files())
-    assert set(made) == set(DASHBOARDS)
-    assert dashboard.read_text(encoding="utf-8") == made[dashboard]
+    assert set(made) == {*DASHBOARDS, PAGE}
+    assert file.read_text(encoding="utf-8") == made[file]
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
@@ -210,6 +226,25 @@ def test_every_verdict_is_told_in_words() -> None:
     """The panels have words for each code that the recording rule can give, and for no other."""
     given = {int(code) for code in re.findall(r"(\d) \* group", RECORDED["riverlens:bottleneck"])}
     assert set(VERDICTS) == given
+
+
+def test_every_recorded_series_is_told() -> None:
+    """docs/operations.md tells each recorded series with the labels that it has."""
+    assert set(TOLD) == set(RECORDED)
+    for name, (labels, _) in TOLD.items():
+        assert set(labels.split(", ")) <= DECLARED[name] | {"job"}, name
+
+
+def test_every_alert_has_its_section() -> None:
+    """docs/operations.md has a section for each alert, under the anchor of its runbook_url, and no other."""
+    page = PAGE.read_text(encoding="utf-8")
+    sections = re.findall(r"^### (Riverlens\w+)$", page, re.MULTILINE)
+    assert sorted(sections) == sorted(alert["alert"] for alert in alerts())
+    anchors = {
+        re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+        for title in re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", page)) <= anchors
 
 
 def test_every_alert_has_its_words() -> None:
