@@ -15,7 +15,7 @@ _LATE_S = 3.0
 _SATURATED = 0.9
 _NAMED = 3
 NOTHING = "-"
-UNTOLD = "start the wall with --metrics-url to see this"
+UNTOLD = "see --metrics-url"
 
 
 class Stage(NamedTuple):
@@ -238,7 +238,9 @@ def _without_metrics(seen: Seen) -> tuple[Level, str]:
             "bad",
             "All cameras are silent." if silent else "Frames come, events do not: does a worker run?",
         )
-    why = seen.metrics_away[:1].upper() + seen.metrics_away[1:].replace("see this", "see the worker too")
+    why = seen.metrics_away[:1].upper() + seen.metrics_away[1:]
+    if seen.metrics_away == UNTOLD:
+        why = "Start the wall with --metrics-url to see the worker too"
     return "ok", f"Events come out, {seen.events_per_s:.1f} a second. {why}."
 
 

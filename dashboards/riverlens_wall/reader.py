@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from riverlens.errors import RiverlensError, UnreachableError
 from riverlens.kafka import KafkaSettings, connect, require_topic
+from riverlens.kafka_refusals import missing_right
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class TopicReader:
             except _AgainError:
                 failures = 0
             except (RiverlensError, KafkaError, OSError) as error:
-                self._away(str(error) or type(error).__name__)
+                self._away(self._reason(error))
                 await asyncio.sleep(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
                 failures += 1
             else:
@@ -176,6 +177,12 @@ class TopicReader:
                 self._began()
         if await self._partitions(consumer) != partitions:
             raise _AgainError
+
+    def _reason(self, error: Exception) -> str:
+        right = missing_right(error, self._kafka.sasl_username) if isinstance(error, KafkaError) else None
+        if right is not None:
+            return f"Kafka at {self._kafka.bootstrap_servers} {right}"
+        return str(error) or type(error).__name__
 
     def _no_answer(self) -> UnreachableError:
         return UnreachableError(f"Kafka at {self._kafka.bootstrap_servers} does not answer")

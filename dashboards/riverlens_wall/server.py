@@ -199,7 +199,8 @@ class Wall:
         look = look_at(frame.image, frame.content_type)
         if not look.mime:
             return _why(415, look.note)
-        headers = {"Cache-Control": "private, max-age=600"}
+        # A camera's pictures do not belong into a browser's cache.
+        headers = {"Cache-Control": "no-store"}
         return web.Response(body=frame.image, content_type=look.mime, headers=headers)
 
     async def _event(self, request: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
 from riverlens_wall.server import Wall
 from riverlens_wall.settings import WallSettings
 from tests.conftest import TopicSet
+from tests.harness.security import Acl, Operation, Resource, SecuredKafka
 from tests.harness.topics import Put, ends, producer, put
 from tests.harness.waiting import wait_for
 from tests.harness.wall_feed import event_of
@@ -282,6 +283,26 @@ async def test_kafka_may_be_away_at_the_start_and_later(
             await _frame_and_event(topics, Frame(f"camera-{count}", _jpeg(), 1))
             await browser.until(lambda: len(browser.pictures) == count, "a picture")  # noqa: B023  # used at once
             await asyncio.to_thread(own_broker.kill, 1)
+
+
+async def test_two_rights_to_read_are_all_it_needs(
+    secured: SecuredKafka, secured_topics: TopicSet, session: aiohttp.ClientSession
+) -> None:
+    """Without a right the page names it; with Read on both topics, and no group, it comes by itself."""
+    topics = secured_topics
+    async with _wall(topics, kafka=secured.login("nobody")) as address, _browser(session, address) as browser:
+        await browser.until(lambda: browser.status["kafka_away"], "the missing right")
+        assert "does not let user 'nobody'" in browser.status["kafka_away"]
+        reads = [Acl(Resource.TOPIC, name, Operation.READ) for name in (topics.frames, topics.events)]
+        await secured.allow("nobody", *reads)
+        await browser.until(lambda: not browser.status["kafka_away"], "the right is enough")
+        await browser.until(lambda: _reads(browser), "frames are read")
+        await _frame_and_event(topics, Frame("lobby", _jpeg(), 1))
+        await browser.until(lambda: browser.pictures, "a picture")
+        head, _ = browser.pictures[0]
+        async with session.get(f"{address}frame/{head['partition']}/{head['offset']}") as reply:
+            assert reply.status == 200
+        assert "nobody-" not in str(browser.status)
 
 
 async def test_a_taken_port_is_one_line(topic_set: TopicSet) -> None:

@@ -168,6 +168,7 @@ async def test_keyboard_screen_reader_theme_and_event(
         await page.key("Escape", 27)
         await page.until("!document.getElementById('event').open", "the event closes")
         assert await page.evaluate(focused) == SCRIPT_CAMERA
+        assert await page.evaluate("document.getElementById('announcer').textContent") == ""
         labels = await page.evaluate(f"{TILES}.map(t => t.getAttribute('aria-label'))")
         assert all("frames a second" in label for label in labels)
         landmarks = (
