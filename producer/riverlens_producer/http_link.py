@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import time
 from functools import partial
@@ -137,7 +138,8 @@ class _Login:
 
     def __init__(self, username: str, password: str, origin: URL) -> None:
         self._digest = aiohttp.DigestAuthMiddleware(username, password)
-        self._basic = aiohttp.BasicAuth(username, password, encoding="utf-8").encode()
+        login = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._basic = f"Basic {login}"
         self._origin = origin
         self._scheme = ""
 

@@ -93,6 +93,7 @@ class Newest:
         self._lock = threading.Lock()
         self._shots: deque[Shot] = deque()
         self._missed = 0
+        self._defect: BaseException | None = None
         self._there = asyncio.Event()
 
     def put(self, shot: Shot) -> None:
@@ -109,13 +110,20 @@ class Newest:
             except RuntimeError:
                 return  # the loop has ended, and with it who would take frames
 
+    def end(self, running: asyncio.Task[None]) -> None:
+        """Nothing more comes, for the reason that the task ended with; whoever takes is told."""
+        self._defect = asyncio.CancelledError() if running.cancelled() else running.exception()
+        self._there.set()
+
     async def take(self) -> tuple[Shot, int]:
-        """The oldest of them, and how many were given up since the last call."""
+        """The oldest of them, and how many were given up since the last call; waits for one."""
         while True:
             with self._lock:
                 if self._shots:
                     missed, self._missed = self._missed, 0
                     return self._shots.popleft(), missed
+                if self._defect is not None:
+                    raise self._defect
                 self._there.clear()
             await self._there.wait()
 

@@ -43,6 +43,7 @@ class LiveSource:
         """Begin to connect; whether anybody answers is not waited for: a camera may be away."""
         self._newest = Newest(asyncio.get_running_loop())
         self._running = asyncio.create_task(self._stay_connected(), name=f"camera {self._camera.id}")
+        self._running.add_done_callback(self._newest.end)
 
     async def picture(self, sequence: int) -> Picture:  # noqa: ARG002  # what was missed is told instead
         """The next picture, as soon as there is one."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import orjson
 from prometheus_client import CollectorRegistry
 
-from riverlens.errors import RiverlensError, SettingsError
+from riverlens.errors import RiverlensError, SettingsError, UnreachableError
 from riverlens.frame import Frame
 from riverlens.frame_delivery import Outcome
 from riverlens.frame_producer import FrameProducer
@@ -145,19 +145,24 @@ class ProducerRun:
         )
         try:
             ends = await asyncio.gather(
-                *(run_camera(plan, producer, self.counts[plan.camera_id], start_s=start_s) for plan in plans),
+                *(self._show(plan, producer, start_s, alone=len(plans) == 1) for plan in plans),
                 return_exceptions=True,
             )
         finally:
             showing.cancel()
             await asyncio.wait([showing])
             self._seconds = time.monotonic() - start_s
-        # A refusal by Kafka meets every camera in the same words.
-        errors = list({str(end): end for end in ends if isinstance(end, BaseException)}.values())
-        for error in errors[1:]:
-            _log.error("%s", error)
-        if errors:
-            raise errors[0]
+        for error in (end for end in ends if isinstance(end, BaseException)):
+            raise error
+
+    async def _show(self, plan: CameraPlan, producer: FrameProducer, start_s: float, *, alone: bool) -> None:
+        try:
+            await run_camera(plan, producer, self.counts[plan.camera_id], start_s=start_s)
+        except Exception as error:
+            # The others may run for months yet.
+            if not alone and not isinstance(error, UnreachableError):
+                _log.error("%s: %s", plan.camera_id, str(error) or repr(error))
+            raise
 
     def _settled(self, frame: Frame, outcome: Outcome) -> None:
         self.counts[frame.camera_id].settled(len(frame.image), outcome)

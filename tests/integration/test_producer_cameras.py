@@ -1,0 +1,219 @@
+"""Cameras in the network, on a real broker: cut off, stalled, refused, locked; always the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+import simplejpeg
+
+from riverlens.kafka import KafkaSettings
+from riverlens_producer.failures import Cause
+from riverlens_producer.run import ProducerRun
+from riverlens_producer.settings import ProducerSettings
+from tests.conftest import TopicSet
+from tests.harness.mjpeg_camera import PASSWORD, USER, MjpegCamera, number_of, picture
+from tests.harness.waiting import wait_for
+from tests.integration.producer_help import read_all
+
+_RESUME_S = 5.0
+
+
+@pytest.fixture
+async def camera() -> AsyncIterator[MjpegCamera]:
+    """A camera of 25 frames a second."""
+    async with MjpegCamera() as running:
+        yield running
+
+
+@asynccontextmanager
+async def _running(kafka: KafkaSettings, topic: str, **settings: Any) -> AsyncIterator[ProducerRun]:
+    """A producer in this process, from its first acknowledged frame on; stopped at the end."""
+    run = ProducerRun(ProducerSettings(kafka=kafka, frames_topic=topic, progress="off", **settings))
+    running = asyncio.create_task(run.run())
+    try:
+        yield run
+    finally:
+        run.stop()
+        await running
+
+
+async def _until(condition: Callable[[], bool], timeout_s: float = 20) -> float:
+    """Seconds until the condition holds."""
+    start_s = time.monotonic()
+
+    async def ask() -> bool:
+        return condition()
+
+    await wait_for(ask, what="the camera's frames", timeout_s=timeout_s)
+    return time.monotonic() - start_s
+
+
+def _acknowledged(run: ProducerRun, camera: str = "door") -> int:
+    row = run.counts.get(camera)
+    return 0 if row is None else row.acknowledged
+
+
+async def _more(run: ProducerRun, frames: int = 5) -> float:
+    goal = _acknowledged(run) + frames
+    return await _until(lambda: _acknowledged(run) >= goal)
+
+
+async def test_a_camera_that_is_cut_off_comes_back(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
+) -> None:
+    """Twice cut and restored: frames resume within 5 s, byte for byte as the camera sent them, in order."""
+    async with _running(kafka, topic_set.frames, source=(f"door={camera.url}/stream",)) as run:
+        await _more(run)
+        for _ in range(2):
+            await camera.cut()
+            await _until(lambda: not run.stats["door"].up)
+            await asyncio.sleep(2 / camera.fps)
+            await camera.restore()
+            assert await _more(run, 1) < _RESUME_S
+            await _more(run)
+        stats = run.stats["door"]
+        assert stats.reconnects.total() >= 2
+    frames = (await read_all(kafka, topic_set.frames))["door"]
+    numbers = [number_of(frame.image) for frame in frames]
+    assert numbers == sorted(set(numbers))
+    assert all(frame.image == picture(number) for frame, number in zip(frames, numbers, strict=True))
+    assert [frame.sequence for frame in frames] == sorted({frame.sequence or 0 for frame in frames})
+
+
+async def test_a_camera_that_falls_silent_is_connected_anew(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
+) -> None:
+    """An open connection without frames is given up after stall_s."""
+    source = (f"door={camera.url}/stream",)
+    async with _running(kafka, topic_set.frames, source=source, stall_s=0.5) as run:
+        await _more(run)
+        camera.awake.clear()
+        await _until(lambda: run.stats["door"].reconnects[Cause.STALLED] > 0)
+        camera.awake.set()
+        assert await _more(run, 1) < _RESUME_S
+
+
+@pytest.mark.parametrize(("path", "scheme"), [("basic", "Basic"), ("digest", "Digest")])
+async def test_a_login_is_given_as_it_is_asked_for(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, path: str, scheme: str
+) -> None:
+    """Basic or Digest, whatever characters the password has; never Basic where Digest is asked for."""
+    where = f"door=http://{USER}:{PASSWORD}@127.0.0.1:{camera.port}/{path}"
+    async with _running(kafka, topic_set.frames, source=(where,)) as run:
+        await _more(run)
+    assert {text for text in camera.requests if not text.startswith("/")} == {"", scheme}
+
+
+async def test_no_secret_is_told(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Logs, metrics and frames hold neither user nor password nor a query, whatever fails."""
+    caplog.set_level(logging.DEBUG)
+    login = "jane:hushhush"
+    sources = (
+        f"page=http://{login}@127.0.0.1:{camera.port}/page?key=hushhush",
+        f"locked=http://{login}@127.0.0.1:{camera.port}/basic?key=hushhush",
+        f"gone=http://{login}@127.0.0.1:1/stream?key=hushhush",
+        f"none=rtsp://{login}@127.0.0.1:1/stream?key=hushhush",
+        f"odd=nope://{login}@127.0.0.1/stream?key=hushhush",
+        f"lost=http://{login}@127.0.0.1:{camera.port}/nowhere?key=hushhush",
+        f"door=http://{login}@127.0.0.1:{camera.port}/stream?key=hushhush",
+    )
+    async with _running(kafka, topic_set.frames, source=sources, admin_port=0) as run:
+        others = ("page", "locked", "gone", "none", "odd", "lost")
+        await _until(lambda: bool(run.stats) and all(run.stats[name].reconnects for name in others))
+        await _more(run)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{run.admin_port}/metrics") as answer,
+        ):
+            metrics = await answer.text()
+        causes = {name: next(iter(run.stats[name].reconnects)).value for name in others}
+    assert causes == {
+        "page": "unreadable", "locked": "denied", "gone": "unreachable", "none": "unreachable",
+        "odd": "unreadable", "lost": "missing",
+    }  # fmt: skip
+    frames = await read_all(kafka, topic_set.frames)
+    assert "hushhush" not in caplog.text + metrics + repr(frames)
+    assert "jane" not in caplog.text + metrics + repr(frames)
+    assert 'riverlens_producer_camera_up{camera="door"} 1.0' in metrics
+    assert 'riverlens_producer_camera_up{camera="locked"} 0.0' in metrics
+
+
+async def test_snapshots_are_polled_at_the_rate(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
+) -> None:
+    """Ten a second are asked for and sent, byte for byte."""
+    source = (f"door={camera.url}/snapshot",)
+    async with _running(kafka, topic_set.frames, source=source, fps=10.0, duration_s=1.5) as run:
+        await _until(lambda: _acknowledged(run) >= 10)
+    frames = (await read_all(kafka, topic_set.frames))["door"]
+    assert all(frame.image == picture(number_of(frame.image)) for frame in frames)
+    assert len(frames) <= 17
+
+
+async def test_a_rate_a_size_and_a_region_are_kept(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
+) -> None:
+    """Of 25 frames a second of 64x48 five go out, each the right half at half its size."""
+    fields = {"fps": 5.0, "size": "16x24", "region": "0.5,0,1,1", "duration_s": 2.0}
+    async with _running(kafka, topic_set.frames, source=(f"door={camera.url}/odd",), **fields) as run:
+        await _until(lambda: _acknowledged(run) >= 6)
+    frames = (await read_all(kafka, topic_set.frames))["door"]
+    assert 6 <= len(frames) <= 12
+    assert {simplejpeg.decode_jpeg_header(frame.image)[:2] for frame in frames} == {(24, 16)}
+
+
+@pytest.mark.parametrize(("clock", "own"), [("camera", True), ("arrival", False)])
+async def test_the_cameras_own_time_counts_where_it_is_plausible(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, clock: str, *, own: bool
+) -> None:
+    """A part's X-Timestamp two seconds ago is the capture time, unless arrival is asked for."""
+    told_s = time.time() - 2
+    camera.headers = {"X-Timestamp": f"{told_s:.3f}"}
+    source = (f"door={camera.url}/stream",)
+    async with _running(kafka, topic_set.frames, source=source, clock=clock, frames=3) as run:
+        await _until(lambda: _acknowledged(run) >= 3)
+    frames = (await read_all(kafka, topic_set.frames))["door"]
+    assert {frame.captured_at_ms == round(told_s * 1000) for frame in frames} == {own}
+
+
+async def test_a_pinned_camera_has_its_partition_alone(
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, tmp_path: Any
+) -> None:
+    """Of two cameras whose keys share a partition one is pinned there, and the other leaves it."""
+    text = f'[defaults]\nurl = "{camera.url}/stream"\nfps = 10\n'
+    text += '[[camera]]\nid = "a"\npartition = 2\n' + "".join(f'[[camera]]\nid = "c{n}"\n' for n in range(6))
+    (tmp_path / "cameras.toml").write_text(text)
+    file = {"cameras_file": tmp_path / "cameras.toml", "frames": 2}
+    async with _running(kafka, topic_set.frames, **file) as run:
+        await _until(
+            lambda: len(run.counts) == 7 and all(row.acknowledged == 2 for row in run.counts.values())
+        )
+    homes = await _homes(kafka, topic_set.frames)
+    assert homes["a"] == {2}
+    assert all(2 not in found for name, found in homes.items() if name != "a")
+
+
+async def _homes(kafka: KafkaSettings, topic: str) -> dict[str, set[int]]:
+    from aiokafka import AIOKafkaConsumer  # noqa: PLC0415  # for this one question
+
+    homes: dict[str, set[int]] = {}
+    consumer = AIOKafkaConsumer(topic, **kafka.client_options(), auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(consumer.assignment())
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
+                for record in records:
+                    homes.setdefault(record.key.decode(), set()).add(tp.partition)
+    finally:
+        await consumer.stop()
+    return homes
