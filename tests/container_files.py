@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE_IMAGE = "python:3.13.15-slim-bookworm"
@@ -135,3 +136,24 @@ def assemble(path: Path, folder: Path) -> Path:
     copies = [each.words for each in last if each.name in {"COPY", "ADD"}]
     assert copies == [["--from=build", ENVIRONMENT, ENVIRONMENT]]
     return folder / ENVIRONMENT.removeprefix("/")
+
+
+def needed(lines: list[str]) -> dict[str, Distribution]:
+    """Installed distributions that requirements bring along, by name as it was asked for."""
+    found: dict[str, Distribution] = {}
+    waiting = [Requirement(line) for line in lines]
+    while waiting:
+        wanted = waiting.pop()
+        extras = wanted.extras or {""}
+        if wanted.marker is not None and not any(wanted.marker.evaluate({"extra": e}) for e in extras):
+            continue
+        known = wanted.name in found
+        package = found.setdefault(wanted.name, distribution(wanted.name))
+        if known and not wanted.extras:
+            continue
+        for line in package.requires or []:
+            inner = Requirement(line)
+            if inner.marker is None or any(inner.marker.evaluate({"extra": e}) for e in extras):
+                inner.marker = None
+                waiting.append(inner)
+    return found

@@ -9,9 +9,9 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from scripts.image_packages import message_modules, pin, requirements, write_modules
+from tests.container_files import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE_PACKAGES = Path(str(distribution("protobuf").locate_file("")))
@@ -36,32 +36,11 @@ def _read(path: str) -> str | None:
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
-def _needed(lines: list[str]) -> dict[str, Distribution]:
-    """Distributions that requirements bring along, by name."""
-    found: dict[str, Distribution] = {}
-    waiting = [Requirement(line) for line in lines]
-    while waiting:
-        wanted = waiting.pop()
-        extras = wanted.extras or {""}
-        if wanted.marker is not None and not any(wanted.marker.evaluate({"extra": e}) for e in extras):
-            continue
-        known = wanted.name in found
-        package = found.setdefault(wanted.name, distribution(wanted.name))
-        if known and not wanted.extras:
-            continue
-        for line in package.requires or []:
-            inner = Requirement(line)
-            if inner.marker is None or any(inner.marker.evaluate({"extra": e}) for e in extras):
-                inner.marker = None
-                waiting.append(inner)
-    return found
-
-
 @pytest.fixture(scope="module")
 def packages() -> dict[str, Distribution]:
     """What the image's environment holds beside riverlens and TensorFlow's messages."""
     return {
-        **_needed(requirements("worker")),
+        **needed(requirements("worker")),
         "tensorflow-serving-api": distribution("tensorflow-serving-api"),
     }
 

@@ -16,17 +16,17 @@ from tests.openapi import mistakes
 pytestmark = pytest.mark.tools
 
 TIME = "10m"
-SECONDS_BEHIND = (
+SECONDS_BEHIND = [
     ('riverlens_lag_seconds{partition="0"}', "30x60"),
     ('riverlens_lag_seconds{partition="1"}', "5x60"),
-)
+]
 CASES = {
     "workers are slow": ({"riverlens_load_ratio": "0.4x60"}, 30.0, 0.4),
     "one model server is full": ({"riverlens_load_ratio": "1.3x60"}, 0.0, 1.3),
     "the load has just come": ({"riverlens_load_ratio": "0x36 1.2x24"}, 0.0, None),
     "no worker runs": (None, None, None),
 }
-"""Load over time; what the queries for workers and for model servers then say (None: whatever, or no series)."""
+"""Load over time; what the queries for workers and for model servers then say (None: no series, or any)."""
 
 
 def _query(*path: str) -> str:
@@ -46,7 +46,7 @@ MODELS = _query("components", "scale-models", "scaled-object.yaml")
 
 @pytest.mark.parametrize("name", CASES)
 def test_autoscalers_ask_what_they_mean(name: str, tmp_path: Path) -> None:
-    """Seconds behind count while model servers have room and not once one is full; no worker is no answer."""
+    """Seconds behind count while model servers have room, not once they are full; no worker, no answer."""
     load, behind, ratio = CASES[name]
     series = [] if load is None else [*SECONDS_BEHIND, *load.items()]
     expected = [(WORKERS, behind), *([(MODELS, ratio)] if ratio is not None or load is None else [])]
@@ -80,7 +80,7 @@ def test_the_operator_gets_every_rule() -> None:
 
 
 def test_jobs_are_named_as_the_rules_know_them() -> None:
-    """What the pod monitors call the workers matches the rules' selector, and the model servers compose's name."""
+    """Pod monitors call workers as the rules' selectors want, and model servers as compose does."""
     monitors = read("components", "pod-monitors", "pod-monitors.yaml")
     jobs = {
         each["metadata"]["name"]: relabeling["replacement"]

@@ -6,15 +6,18 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from riverlens.kafka import KafkaSettings
 from scripts.image_finish import folder_bytes
+from scripts.image_packages import requirements
 from tests import model_servers
 from tests.conftest import MakeTopics
-from tests.container_files import BASE_IMAGE_BYTES, ROOT, assemble
+from tests.container_files import BASE_IMAGE_BYTES, ROOT, assemble, needed
 from tests.harness.account import settled
 from tests.harness.images import jpeg
 from tests.harness.topics import Put, put
@@ -71,6 +74,21 @@ def test_images_are_small(image: Image, role: str) -> None:
     total = own + BASE_IMAGE_BYTES
     print(f"{role}: {total / 1e6:.0f} MB, {own / 1e6:.0f} of them ours")  # noqa: T201  # what people want to know
     assert total < MAX_BYTES[role]
+
+
+@pytest.mark.parametrize("role", MAX_BYTES)
+def test_images_hold_the_packages_of_their_role(image: Image, role: str) -> None:
+    """What is installed is what the role requires, no more, in the versions of constraints.txt."""
+    (site_packages,) = image(role).glob("lib/python3.*/site-packages")
+    installed = {
+        canonicalize_name(each.name): each.version for each in distributions(path=[str(site_packages)])
+    }
+    assert installed.pop(canonicalize_name("riverlens")) == version("riverlens")
+    wanted = {canonicalize_name(name): found.version for name, found in needed(requirements(role)).items()}
+    if role == "worker":
+        api = "tensorflow-serving-api"
+        wanted[canonicalize_name(api)] = version(api)
+    assert installed == wanted
 
 
 @pytest.mark.parametrize("role", MAX_BYTES)
