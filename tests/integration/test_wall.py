@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
-from typing import Any
 
 import aiohttp
 import pytest
@@ -24,7 +22,7 @@ from riverlens_wall.settings import WallSettings
 from tests.conftest import TopicSet
 from tests.harness.security import Acl, Operation, Resource, SecuredKafka
 from tests.harness.topics import Put, ends, producer, put
-from tests.harness.waiting import wait_for
+from tests.harness.wall import browse, reads, serve
 from tests.harness.wall_feed import event_of
 
 SCRIPT = "<script>alert(1)</script>"
@@ -34,84 +32,6 @@ def _jpeg(size: tuple[int, int] = (64, 48), quality: int = 80) -> bytes:
     output = BytesIO()
     Image.effect_noise(size, 60).convert("RGB").save(output, "JPEG", quality=quality)
     return output.getvalue()
-
-
-@asynccontextmanager
-async def _wall(topics: TopicSet, **fields: Any) -> AsyncIterator[str]:
-    """A running wall; its address."""
-    given: dict[str, Any] = {
-        "kafka": topics.settings.kafka,
-        "frames_topic": topics.frames,
-        "events_topic": topics.events,
-        "wall_port": 0,
-        "images_per_second": 15,
-    }
-    wall = Wall(WallSettings(**{**given, **fields}))
-    address = await wall.start()
-    running = asyncio.create_task(wall.run())
-    try:
-        yield address
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-        await wall.close()
-
-
-class Browser:
-    """As a browser: watches all cameras, draws at once.
-
-    Attributes:
-        status: the last one.
-        pictures: by camera key, the last head and image.
-    """
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.status: dict[str, Any] = {}
-        self.pictures: dict[int, tuple[dict[str, Any], bytes]] = {}
-        self._socket = socket
-        self._watched: list[int] = []
-
-    async def listen(self) -> None:
-        """Take what the wall says, until it is gone."""
-        async for message in self._socket:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                length = int.from_bytes(message.data[:4])
-                head = json.loads(message.data[4 : 4 + length])
-                self.pictures[head["camera"]] = (head, message.data[4 + length :])
-                continue
-            body = json.loads(message.data)
-            if body["type"] == "round":
-                await self._socket.send_json({"type": "drawn", "round": body["round"]})
-            elif body["type"] == "status":
-                self.status = body
-                await self._watch([camera["key"] for camera in body["cameras"]])
-
-    async def _watch(self, keys: list[int]) -> None:
-        if keys != self._watched:
-            self._watched = keys
-            await self._socket.send_json({"type": "watch", "cameras": keys, "width": 240})
-
-    async def until(self, ask: Callable[[], object], what: str) -> None:
-        """Wait for something in what has come."""
-
-        async def asked() -> object:
-            return ask()
-
-        await wait_for(asked, what=what)
-
-
-@asynccontextmanager
-async def _browser(session: aiohttp.ClientSession, address: str) -> AsyncIterator[Browser]:
-    async with session.ws_connect(f"{address}live", max_msg_size=0) as socket:
-        browser = Browser(socket)
-        listening = asyncio.create_task(browser.listen())
-        try:
-            await browser.until(lambda: browser.status.get("stages"), "a first status")
-            yield browser
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
 
 @pytest.fixture
@@ -135,19 +55,13 @@ async def _frame_and_event(topics: TopicSet, frame: Frame, size: tuple[int, int]
     return event
 
 
-def _reads(browser: Browser) -> bool:
-    """Whether frames are read: what is sent before is not seen."""
-    figures: list[list[str]] = browser.status["stages"][0]["figures"]
-    return figures[0][1] != "-"
-
-
 async def test_a_frame_and_its_event_reach_the_browser(
     topic_set: TopicSet, session: aiohttp.ClientSession
 ) -> None:
     """A small frame comes as it is, with its event's size; the whole frame and the JSON can be opened."""
     image = _jpeg()
-    async with _wall(topic_set) as address, _browser(session, address) as browser:
-        await browser.until(lambda: _reads(browser), "frames are read")
+    async with serve(topic_set) as address, browse(session, address) as browser:
+        await browser.until(lambda: reads(browser), "frames are read")
         event = await _frame_and_event(topic_set, Frame(SCRIPT, image, 1_790_000_000_000, sequence=4))
         await browser.until(lambda: browser.pictures, "a picture")
         await browser.until(lambda: browser.pictures[0][0]["answered"], "its event")
@@ -176,8 +90,8 @@ async def test_large_frames_are_scaled_and_others_explained(
         b"large": Put(large, b"large"),
         b"broken": Put(large[:200_000] + bytes(200_000), b"broken"),
     }
-    async with _wall(topic_set) as address, _browser(session, address) as browser:
-        await browser.until(lambda: _reads(browser), "frames are read")
+    async with serve(topic_set) as address, browse(session, address) as browser:
+        await browser.until(lambda: reads(browser), "frames are read")
         await put(topic_set.settings.kafka, topic_set.frames, list(odd.values()))
         await browser.until(lambda: len(browser.pictures) == len(odd), "a picture of each")
         names = {camera["key"]: camera["id"] for camera in browser.status["cameras"]}
@@ -212,7 +126,7 @@ async def test_every_answer_carries_the_rules_for_browsers(
     topic_set: TopicSet, session: aiohttp.ClientSession, path: str, status: int
 ) -> None:
     """Whatever is asked: no inline code, no framing, no guessing of types; what is missing is a 404."""
-    async with _wall(topic_set) as address, session.get(f"{address}{path}") as reply:
+    async with serve(topic_set) as address, session.get(f"{address}{path}") as reply:
         assert reply.status == status
         policy = reply.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -226,7 +140,7 @@ async def test_other_sites_get_nothing(
     topic_set: TopicSet, session: aiohttp.ClientSession, headers: dict[str, str]
 ) -> None:
     """A page elsewhere cannot open the WebSocket, nor read the page under its own name."""
-    async with _wall(topic_set) as address:
+    async with serve(topic_set) as address:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await session.ws_connect(f"{address}live", headers=headers)
         assert refused.value.status == 403
@@ -236,11 +150,11 @@ async def test_other_sites_get_nothing(
 
 async def test_one_browser_too_many_is_sent_away(topic_set: TopicSet, session: aiohttp.ClientSession) -> None:
     """The bound holds; a place that is given up is free again."""
-    async with _wall(topic_set, max_viewers=1) as address:
-        async with _browser(session, address), session.ws_connect(f"{address}live") as second:
+    async with serve(topic_set, max_viewers=1) as address:
+        async with browse(session, address), session.ws_connect(f"{address}live") as second:
             assert (await second.receive()).type is aiohttp.WSMsgType.CLOSE
             assert second.close_code == 1013
-        async with _browser(session, address) as browser:
+        async with browse(session, address) as browser:
             assert browser.status
 
 
@@ -249,8 +163,8 @@ async def test_nothing_is_committed_and_no_group_is_made(
 ) -> None:
     """The wall reads beside the workers and leaves nothing on Kafka: ends do not move, frames stay."""
     kafka = topic_set.settings.kafka
-    async with _wall(topic_set) as address, _browser(session, address) as browser:
-        await browser.until(lambda: _reads(browser), "frames are read")
+    async with serve(topic_set) as address, browse(session, address) as browser:
+        await browser.until(lambda: reads(browser), "frames are read")
         await _frame_and_event(topic_set, Frame("lobby", _jpeg(), 1))
         await browser.until(lambda: browser.pictures, "a picture")
     assert sum((await ends(kafka, topic_set.frames)).values()) == 1
@@ -273,13 +187,13 @@ async def test_kafka_may_be_away_at_the_start_and_later(
     await ensure_topics(kafka, topic_specs(settings))
     topics = TopicSet("frames", "detections", "frames.dlq", "none", settings)
     await asyncio.to_thread(own_broker.kill, 1)
-    async with _wall(topics) as address, _browser(session, address) as browser:
+    async with serve(topics) as address, browse(session, address) as browser:
         for count in (1, 2):
             await browser.until(lambda: browser.status["kafka_away"], "the word that Kafka is away")
             assert browser.status["verdict"]["level"] == "bad"
             await asyncio.to_thread(own_broker.start, 1)
             await browser.until(lambda: not browser.status["kafka_away"], "the word that it is back")
-            await browser.until(lambda: _reads(browser), "frames are read")
+            await browser.until(lambda: reads(browser), "frames are read")
             await _frame_and_event(topics, Frame(f"camera-{count}", _jpeg(), 1))
             await browser.until(lambda: len(browser.pictures) == count, "a picture")  # noqa: B023  # used at once
             await asyncio.to_thread(own_broker.kill, 1)
@@ -290,13 +204,13 @@ async def test_two_rights_to_read_are_all_it_needs(
 ) -> None:
     """Without a right the page names it; with Read on both topics, and no group, it comes by itself."""
     topics = secured_topics
-    async with _wall(topics, kafka=secured.login("nobody")) as address, _browser(session, address) as browser:
+    async with serve(topics, kafka=secured.login("nobody")) as address, browse(session, address) as browser:
         await browser.until(lambda: browser.status["kafka_away"], "the missing right")
         assert "does not let user 'nobody'" in browser.status["kafka_away"]
-        reads = [Acl(Resource.TOPIC, name, Operation.READ) for name in (topics.frames, topics.events)]
-        await secured.allow("nobody", *reads)
+        rights = [Acl(Resource.TOPIC, name, Operation.READ) for name in (topics.frames, topics.events)]
+        await secured.allow("nobody", *rights)
         await browser.until(lambda: not browser.status["kafka_away"], "the right is enough")
-        await browser.until(lambda: _reads(browser), "frames are read")
+        await browser.until(lambda: reads(browser), "frames are read")
         await _frame_and_event(topics, Frame("lobby", _jpeg(), 1))
         await browser.until(lambda: browser.pictures, "a picture")
         head, _ = browser.pictures[0]
@@ -307,7 +221,7 @@ async def test_two_rights_to_read_are_all_it_needs(
 
 async def test_a_taken_port_is_one_line(topic_set: TopicSet) -> None:
     """The message names the settings that mend it."""
-    async with _wall(topic_set) as address:
+    async with serve(topic_set) as address:
         port = int(address.rstrip("/").rpartition(":")[2])
         with pytest.raises(
             SetupError, match=r"cannot listen on 127\.0\.0\.1:\d+ .*; see wall_host and wall_port"
