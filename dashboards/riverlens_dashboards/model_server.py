@@ -37,8 +37,8 @@ _NOW: tuple[Part, ...] = (
     ),
     Number(
         "Frames a second",
-        "Rows of all requests that were answered.",
-        {"frames": total_rate(f"{_SERVING}request_example_count_total", of=SERVER)},
+        "Rows of all calls, counted where --enable_batching is on.",
+        {"frames": total_rate(f"{_SESSION}input_batch_size_sum", of=SERVER)},
         unit="cps",
         decimals=1,
         width=6,
@@ -89,8 +89,8 @@ _CALLS: tuple[Part, ...] = (
     ),
     Lines(
         "Frames in a call, mean",
-        "What the workers send. Small while they wait: see `why is it slow`.",
-        {"{{model}}": mean(f"{_SERVING}request_example_counts", by="model", of=SERVER)},
+        "What the workers send, before the server merges calls. Small while they wait: see `why is it slow`.",
+        {"mean": mean(f"{_SESSION}input_batch_size", of=SERVER)},
         unit="none",
         decimals=1,
     ),

@@ -204,6 +204,9 @@ def _asked() -> dict[str, str]:
 
 def test_every_expression_gives_numbers(line: Line, prometheus: Prometheus) -> None:
     """With frames of every kind flowing, each expression has series, and each series is a number."""
+    line.stop("server")
+    _follow(prometheus, "ModelServerAway", 1)
+    line.start_server()
     drip = Drip(line)
     waiting = _asked()
     try:
