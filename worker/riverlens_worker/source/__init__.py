@@ -158,7 +158,9 @@ class Source:
         """
         state = self._state
         while True:
-            await state.arrived.until(lambda: state.admission.ready() or state.ended)
+            await state.arrived.until(
+                lambda: state.admission.ready() or (state.ended and not len(state.admission))
+            )
             if taken := state.take(limit):
                 return taken
             if state.ended and not len(state.admission):

@@ -84,6 +84,7 @@ class SourceState:
         source = settled.source
         outcome = Outcome.FENCED if source.lease.fenced else settled.outcome
         reason = "" if outcome is Outcome.FENCED else settled.reason
+        self.admission.release(source)
         has_room_again = self.leases.settle(source, fenced=outcome is Outcome.FENCED)
         self.metrics.frames(outcome.value, reason).inc()
         if outcome is Outcome.DROPPED:
@@ -116,7 +117,7 @@ class SourceState:
         """These frames are in a call, or have their outcome: others may be decoded."""
         for frame in frames:
             self.admission.release(frame)
-        if len(self.admission):
+        if len(self.admission) or self.ended:
             self.arrived.fire()
 
     def leave_out(self, gone: Sequence[Rejected]) -> None:
@@ -154,8 +155,9 @@ class SourceState:
             else:
                 # A newer frame may have been taken before this one: nothing may be published past it.
                 self.pass_by([fenced(source)])
-        # Whoever holds further frames of it looks at its state.
+        # Whoever holds further frames of it looks at its state; nothing may be left to take at the end.
         self.changed.fire()
+        self.arrived.fire()
 
     def fence(self, leases: Iterable[PartitionLease]) -> None:
         """End leases: from here on nothing of them is published or committed.
