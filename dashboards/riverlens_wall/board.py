@@ -44,10 +44,13 @@ class Board:
         self._timeline = Timeline(settings.timeline_minutes * 60)
         self._latency_ms = Meter(RATE_S)
         self._frames = Meter(RATE_S)
+        self._first_frame_s: float | None = None
         self._events = Meter(RATE_S)
 
     def take_frames(self, records: Sequence[Any], now_s: float) -> None:
         """Frames as Kafka gave them."""
+        if records and self._first_frame_s is None:
+            self._first_frame_s = now_s
         for record in records:
             frame = read_frame(record)
             self._frames.add(now_s)
@@ -78,6 +81,7 @@ class Board:
         """Frames are read from the end on, anew."""
         self.cameras.reading_frames_again()
         self._frames = Meter(RATE_S)
+        self._first_frame_s = None
 
     def events_began(self) -> None:
         """Events are read from the end on, anew."""
@@ -105,6 +109,7 @@ class Board:
             frames_per_s=self._frames.per_second(now_s) if reading_frames else None,
             events_per_s=self._events.per_second(now_s),
             latency_ms=self._latency_ms.mean(now_s),
+            frames_for_s=None if self._first_frame_s is None else now_s - self._first_frame_s,
             kafka_away=kafka_away,
             metrics_away=metrics_away,
         )

@@ -12,6 +12,7 @@ Level = Literal["ok", "busy", "bad", "unknown"]
 Figures = list[tuple[str, str]]
 
 _LATE_S = 3.0
+_FIRST_EVENT_S = 5.0
 _SATURATED = 0.9
 _NAMED = 3
 NOTHING = "-"
@@ -35,6 +36,7 @@ class Seen:
     Attributes:
         cameras, silent: how many it knows, and the ids of those that send nothing now.
         frames_per_s: None while nobody reads frames.
+        frames_for_s: for how long frames have come, since they are read; None while none came.
         latency_ms: capture to event, mean of the last seconds; None where no event came.
         kafka_away: why Kafka is not read, or "".
         metrics_away: why the workers' metrics are not known, or "" where they are.
@@ -45,8 +47,14 @@ class Seen:
     frames_per_s: float | None
     events_per_s: float
     latency_ms: float | None
+    frames_for_s: float | None = None
     kafka_away: str = ""
     metrics_away: str = UNTOLD
+
+    @property
+    def no_events(self) -> bool:
+        """Whether events are missing: the first ones have had their time."""
+        return self.events_per_s == 0 and (self.frames_for_s or 0.0) > _FIRST_EVENT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +200,10 @@ def _events(seen: Seen, late: Lately | None) -> Stage:
         figures.append(("publish", _ms(late.stage_ms.get("publish"))))
         figures.append(("without event", f"{late.no_event_per_s:.1f}/s"))
     headline = f"{seen.events_per_s:.1f}/s"
+    if seen.no_events:
+        return Stage("Events", "bad", headline, figures, "no event comes out")
     if seen.events_per_s == 0:
-        waits = "no event comes out" if seen.cameras else "waits for frames"
-        return Stage("Events", "bad" if seen.cameras else "unknown", headline, figures, waits)
+        return Stage("Events", "unknown", headline, figures, "waits for frames")
     if seen.latency_ms is not None and seen.latency_ms > 1000 * _LATE_S:
         return Stage("Events", "busy", headline, figures, "late: they wait for the stages before")
     return Stage("Events", "ok", headline, figures, "waits for nothing")
@@ -232,12 +241,12 @@ def _trouble(seen: Seen, now: Reading, late: Lately) -> tuple[Level, str] | None
 
 
 def _without_metrics(seen: Seen) -> tuple[Level, str]:
+    if len(seen.silent) == seen.cameras:
+        return "bad", "All cameras are silent."
+    if seen.no_events:
+        return "bad", "Frames come, events do not: does a worker run?"
     if seen.events_per_s == 0:
-        silent = len(seen.silent) == seen.cameras
-        return (
-            "bad",
-            "All cameras are silent." if silent else "Frames come, events do not: does a worker run?",
-        )
+        return "unknown", "Waiting for the first events."
     why = seen.metrics_away[:1].upper() + seen.metrics_away[1:]
     if seen.metrics_away == UNTOLD:
         why = "Start the wall with --metrics-url to see the worker too"

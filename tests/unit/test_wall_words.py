@@ -34,6 +34,7 @@ def _seen(**fields: Any) -> Seen:
             "frames_per_s": 40.0,
             "events_per_s": 39.0,
             "latency_ms": 85.0,
+            "frames_for_s": 60.0,
             "metrics_away": "",
             **fields,
         }
@@ -76,6 +77,7 @@ def _verdict(seen: Seen, reading: Reading | None) -> tuple[str, str]:
         ({"silent": ["yard"]}, {}, "ok", "One camera is silent"),
         ({"metrics_away": "not known"}, None, "ok", "Events come out, 39.0 a second"),
         ({"metrics_away": "not known", "events_per_s": 0.0}, None, "bad", "does a worker run?"),
+        ({"metrics_away": "x", "events_per_s": 0.0, "frames_for_s": 2.0}, None, "unknown", "first events"),
         ({}, {"stage_frames": Counter()}, "unknown", "waits for frames"),
     ],
 )

@@ -130,7 +130,7 @@ export class Tiles {
     }
   }
 
-  /** The number of columns with which the tiles are largest and all in sight; never too small to read. */
+  /** The number of columns with which tiles are largest and all in sight; those too small to read scroll. */
   layout() {
     const tiles = this.shown;
     const area = this.list.parentElement.getBoundingClientRect();
@@ -138,18 +138,17 @@ export class Tiles {
     const height = Math.max(240, window.innerHeight - this.list.getBoundingClientRect().top - window.scrollY - 16);
     if (!tiles.length || !width || !area.width) return;
     const most = Math.max(1, Math.floor((width + GAP) / (MIN_WIDTH + GAP)));
-    let columns = most;
+    let [columns, best] = [most, 0];
     for (let count = 1; count <= most; count += 1) {
-      const tileWidth = (width - GAP * (count - 1)) / count;
+      const across = (width - GAP * (count - 1)) / count;
       const rows = Math.ceil(tiles.length / count);
-      if (rows * (tileWidth / this.aspect + wordsPx(tileWidth) + GAP) - GAP <= height) {
-        columns = count;
-        break;
-      }
+      const high = (height + GAP) / rows - GAP;
+      const fits = Math.min(across, (high - wordsPx(Infinity)) * this.aspect);
+      const narrow = Math.min(across, ONE_LINE_PX, (high - wordsPx(0)) * this.aspect);
+      const tall = fits > ONE_LINE_PX ? fits : narrow;
+      if (tall >= MIN_WIDTH && tall > best) [columns, best] = [count, tall];
     }
-    // One or two cameras would leave the words far below: at most as wide as the height bears.
-    const bearable = (height - wordsPx(Infinity)) * this.aspect;
-    this.width = Math.min((width - GAP * (columns - 1)) / columns, Math.max(bearable, MIN_WIDTH));
+    this.width = best || (width - GAP * (columns - 1)) / columns;
     this.columns = columns;
     this.list.style.setProperty("--columns", columns);
     this.list.style.setProperty("--most", `${Math.floor(this.width)}px`);
