@@ -9,6 +9,8 @@ import pytest
 
 PACKAGES = {
     "chromium": "chromium",
+    "curl": "curl",
+    "ffmpeg": "ffmpeg",
     "go": "golang-go",
     "kcat": "kcat",
     "openssl": "openssl",
