@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riverlens_worker.backoff import Backoff, Deadline
-from riverlens_worker.batching import Limits, OpenBatches
+from riverlens_worker.batching import LatencyTarget, Limits, OpenBatches
 from riverlens_worker.device import ServiceTimeFit
 from riverlens_worker.messages import BatchReason
 from tests.worker_parts import decoded, examples
@@ -159,3 +159,52 @@ def test_a_deadline_is_one_budget() -> None:
     """What one step of a stop uses is gone for the next, and it never goes below zero."""
     deadline = Deadline.after(2.0, now_s=10.0)
     assert [deadline.remaining_s(now) for now in (10.0, 11.5, 12.0, 99.0)] == [2.0, 0.5, 0.0, 0.0]
+
+
+COST = (0.020, 0.003)
+
+
+@pytest.mark.parametrize(
+    ("most_ms", "cost", "age_s", "rows"),
+    [
+        (None, COST, 0.0, None),
+        (100, None, 0.0, None),
+        (100, COST, 0.0, 26),
+        (100, COST, 0.050, 10),
+        (100, COST, 0.077, 1),
+        (100, COST, 0.090, None),
+        (100, COST, 5.0, None),
+        (100, (0.02, 0.0), 0.0, None),
+    ],
+    ids=[
+        "no target",
+        "no cost",
+        "fresh",
+        "half gone",
+        "just one",
+        "too late for one",
+        "long gone",
+        "free rows",
+    ],
+)
+def test_a_latency_target_allows_so_many_rows(
+    most_ms: float | None, cost: tuple[float, float] | None, age_s: float, rows: int | None
+) -> None:
+    """As many rows as are answered in what the oldest frame has left; no limit where nothing can save it."""
+    assert LatencyTarget(most_ms, lambda: cost).rows(age_s) == rows
+
+
+def test_a_batch_is_cut_for_its_oldest_frame() -> None:
+    """Its reason says so; the rows left out wait for the next call, and a batch that fits is not cut."""
+    target = LatencyTarget(100, lambda: COST)
+    open_batches = OpenBatches(Limits(32, 1_000_000), target=target)
+    for offset in range(20):
+        open_batches.add(decoded(offset, ready_s=1.0))
+    oldest = decoded(0).source
+    now_s = oldest.arrived_s - oldest.broker_ms / 1000 + 0.050
+    batch = open_batches.take(now_s)
+    assert batch is not None
+    assert (len(batch.frames), batch.reason) == (10, BatchReason.DEADLINE)
+    batch = open_batches.take(now_s)
+    assert batch is not None
+    assert (len(batch.frames), batch.reason) == (10, BatchReason.DEVICE_FREE)

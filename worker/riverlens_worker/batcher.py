@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from riverlens.drop import DropReason
-from riverlens_worker.batching import Limits, OpenBatches
+from riverlens_worker.batching import LatencyTarget, Limits, OpenBatches
 from riverlens_worker.channel import Channel, EndOfStream, Signal
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.messages import Batch, DecodedFrame, LeasedFrame, Rejected, dropped
@@ -38,6 +38,7 @@ class Batcher:
         freshness: Freshness | None = None,
         pass_by: PassBy = lambda _: None,
         *,
+        target: LatencyTarget | None = None,
         coming: Callable[[], int] = lambda: 0,
         sealed: Callable[[Iterable[LeasedFrame]], None] = lambda _: None,
     ) -> None:
@@ -47,7 +48,7 @@ class Batcher:
         """
         self._rows = rows
         self._most = limits
-        self._open = OpenBatches(limits, freshness)
+        self._open = OpenBatches(limits, freshness, target)
         self._freshness = freshness
         self._pass_by = pass_by
         self._coming = coming

@@ -9,7 +9,7 @@ keep the others out of the next call.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from riverlens_worker.freshness import Freshness, newer
@@ -27,6 +27,31 @@ class Limits:
     def share(self, frame: DecodedFrame) -> int:
         """What a frame takes of a call, as a part of `nbytes`: its bytes, or its place where that is more."""
         return max(frame.nbytes, self.nbytes // self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTarget:
+    """What a call may hold so that its oldest frame is answered in time.
+
+    Attributes:
+        most_ms: wanted at most from capture to answer; None: nothing is wanted.
+        cost: what a call costs, (a, b) in seconds and seconds a row; None while unknown.
+    """
+
+    most_ms: float | None
+    cost: Callable[[], tuple[float, float] | None]
+
+    def rows(self, age_s: float) -> int | None:
+        """The most rows that are answered in time, given the oldest frame's age.
+
+        None while the cost is unknown, and where it is too late even for that frame alone: then small calls
+        would only make all others late as well.
+        """
+        cost = self.cost()
+        left_s = (self.most_ms or 0.0) / 1000 - age_s
+        if self.most_ms is None or cost is None or left_s < cost[0] + cost[1]:
+            return None
+        return None if cost[1] <= 0 else max(1, int((left_s - cost[0]) / cost[1]))
 
 
 @dataclass(slots=True, eq=False)
@@ -97,9 +122,12 @@ class _Shape:
 class OpenBatches:
     """Frames waiting for a call, by shape. Writer: Batcher alone."""
 
-    def __init__(self, limits: Limits, freshness: Freshness | None = None) -> None:
-        """`freshness`: the cameras' policies; None where every frame counts."""
+    def __init__(
+        self, limits: Limits, freshness: Freshness | None = None, target: LatencyTarget | None = None
+    ) -> None:
+        """`freshness`: the policies, None where every frame counts; `target`: None where there is none."""
         self.limits = limits
+        self._target = target
         self._freshness = freshness
         self._by_shape: dict[Hashable, _Shape] = {}
         self._newest: dict[tuple[PartitionLease, str], DecodedFrame] = {}
@@ -168,14 +196,25 @@ class OpenBatches:
         if len(self._by_shape) > 1:
             shape = min(self._by_shape, key=lambda key: self._by_shape[key].since_s())
         waiting = self._by_shape[shape]
-        frames = waiting.take(self.limits)
+        in_time = self._in_time(waiting, now_s)
+        frames = waiting.take(in_time or self.limits)
         reason = self._reason(len(frames), waiting.rows, draining=draining)
+        if in_time is not None and waiting.rows and len(frames) == in_time.rows:
+            reason = BatchReason.DEADLINE
         if not waiting.rows:
             del self._by_shape[shape]
         self._rows -= len(frames)
         if self._newest:
             self._forget(frames)
         return Batch(tuple(frames), reason, now_s)
+
+    def _in_time(self, waiting: _Shape, now_s: float) -> Limits | None:
+        """Narrower limits, so that the oldest row is answered in time; None where they are not needed."""
+        if self._target is None:
+            return None
+        age_s = max(now_s - row.source.arrived_s + row.source.broker_ms / 1000 for row in waiting)
+        rows = self._target.rows(age_s)
+        return None if rows is None or rows >= self.limits.rows else Limits(rows, self.limits.nbytes)
 
     def _forget(self, gone: Sequence[DecodedFrame]) -> None:
         for row in gone:

@@ -222,3 +222,8 @@ def next_due_in_s(loads: list[EndpointLoad], now_s: float) -> float:
     if due_in_s != float("inf"):
         return due_in_s
     return min((free for load in loads if (free := load.free_in_s(now_s)) is not None), default=0.0)
+
+
+def slowest_cost(loads: list[EndpointLoad]) -> tuple[float, float] | None:
+    """What a call costs where it costs most, (a, b) in seconds and seconds a row; None while unknown."""
+    return max((cost for load in loads if (cost := load.fit.cost()) is not None), default=None)

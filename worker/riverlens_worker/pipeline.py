@@ -20,9 +20,10 @@ from typing import Any
 
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.batcher import Batcher
-from riverlens_worker.batching import Limits
+from riverlens_worker.batching import LatencyTarget, Limits
 from riverlens_worker.channel import Channel
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
+from riverlens_worker.endpoint_load import next_due_in_s, slowest_cost
 from riverlens_worker.endpoints import Endpoints
 from riverlens_worker.fetch_pace import Demand
 from riverlens_worker.freshness import Freshness
@@ -73,18 +74,16 @@ class Pipeline:
             ReferencePorts(self._source.take, self._source.changed, self._source.hold), settings, metrics
         )
         self._endpoints = Endpoints(settings, metrics)
-        self._publisher = Publisher(
-            PublisherPorts(
-                self._results,
-                self._source.settle,
-                self._source.may_publish,
-                self._source.is_member,
-                self._source.committed,
-                self._source.sealed,
-            ),
-            settings,
-            metrics,
+        source = self._source
+        ports = PublisherPorts(
+            self._results,
+            source.settle,
+            source.may_publish,
+            source.is_member,
+            source.committed,
+            source.sealed,
         )
+        self._publisher = Publisher(ports, settings, metrics)
         self._watching: Watching | None = None
         self._not_ready = "starting"
         self._running = False
@@ -209,14 +208,14 @@ class Pipeline:
             settings.decode_threads,
             metrics,
         )
-        coming = partial(self._coming, decode_pool)
         batcher = Batcher(
             self._decoded,
             limits,
             metrics,
             freshness,
             self._results.put_many,
-            coming=coming,
+            target=LatencyTarget(settings.latency_target_ms, lambda: slowest_cost(self._endpoints.loads)),
+            coming=partial(self._coming, decode_pool),
             sealed=self._source.sealed,
         )
         take, full, until_full, limit = batcher.take, batcher.full, batcher.until_full, batcher.limit
@@ -236,7 +235,7 @@ class Pipeline:
 
     def _demand(self, stages: _Stages) -> Demand:
         missing = stages.batcher.limit_rows - stages.batcher.waiting - self._coming(stages.decode_pool)
-        return Demand(self._endpoints.due_in_s(), missing)
+        return Demand(next_due_in_s(self._endpoints.loads, time.monotonic()), missing)
 
     def _waiting(self, why: str) -> None:
         """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""

@@ -98,6 +98,9 @@ class WorkerSettings(Settings):
     dispatch: Literal["just-in-time", "at-once"] = "just-in-time"
     """When a batch that is not full leaves while the server works: so that it arrives as the device becomes
     free, or at once, as many as max_in_flight_calls."""
+    latency_target_ms: float | None = Field(default=None, gt=0)
+    """Wanted at most from capture to answer: calls are kept small enough for their oldest frame. Unset: calls
+    are as large as they can be without keeping the device waiting."""
     predict_timeout_ms: int = Field(default=60_000, ge=100)
     """Deadline of one Predict call."""
     room_frames: int = Field(default=256, ge=1)

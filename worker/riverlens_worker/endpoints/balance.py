@@ -12,7 +12,7 @@ from typing import Any
 from riverlens.errors import RiverlensError
 from riverlens.signature import SignatureSpec
 from riverlens_worker.channel import Signal
-from riverlens_worker.endpoint_load import EndpointLoad, next_due_in_s, next_due_s, order
+from riverlens_worker.endpoint_load import EndpointLoad, next_due_s, order
 from riverlens_worker.endpoints.endpoint import CallFailedError, Endpoint
 from riverlens_worker.endpoints.resolve import Resolve, Resolver, system_addresses
 from riverlens_worker.endpoints.tls import Tls
@@ -76,6 +76,11 @@ class Endpoints:
         """Those that may be asked."""
         return [endpoint for endpoint in self._all.values() if endpoint.up]
 
+    @property
+    def loads(self) -> list[EndpointLoad]:
+        """Calls, costs and limits of those that may be asked."""
+        return [endpoint.load for endpoint in self.up]
+
     def rows_per_s(self, rows: int) -> float | None:
         """What all that are up can do together in calls of `rows` rows; None while unknown."""
         return sum(endpoint.load.rows_per_s(rows) or 0.0 for endpoint in self.up) or None
@@ -89,24 +94,19 @@ class Endpoints:
         """
         now_s = time.monotonic()
         found = self.up if among is None else list(among)
-        found = [endpoint for endpoint in found if endpoint.server != avoid] or found
-        found = [endpoint for endpoint in found if endpoint.load.has_room(now_s)]
+        others = [endpoint for endpoint in found if endpoint.server != avoid] or found
+        found = [endpoint for endpoint in others if endpoint.load.has_room(now_s)]
         if len(found) < 2:  # noqa: PLR2004  # nothing to choose
             return found[0] if found else None
         return found[order([endpoint.load for endpoint in found], rows, now_s)[0]]
 
     def resumes_s(self, now_s: float) -> float:
         """When the first pause of a server that is up ends; infinity where none pauses."""
-        pauses = [endpoint.load.resumes_s for endpoint in self.up]
-        return min((resumes_s for resumes_s in pauses if resumes_s > now_s), default=float("inf"))
+        return min((load.resumes_s for load in self.loads if load.resumes_s > now_s), default=float("inf"))
 
     def due_s(self, *, full: bool) -> float:
         """When the next batch should be taken; infinity while only an answer can tell."""
-        return next_due_s([endpoint.load for endpoint in self.up], time.monotonic(), full=full)
-
-    def due_in_s(self) -> float:
-        """As `due_s`, in seconds from now, guessed where only an answer can tell; 0 where unknown."""
-        return next_due_in_s([endpoint.load for endpoint in self.up], time.monotonic())
+        return next_due_s(self.loads, time.monotonic(), full=full)
 
     def eject(self, endpoint: Endpoint, why: str) -> None:
         """Leave a server out until it says AVAILABLE; harmless where it is left out already."""
