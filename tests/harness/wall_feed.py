@@ -78,7 +78,6 @@ class Feed:
     Args:
         names: the cameras' ids.
         fps: frames a second of each.
-        first: pictures of the first camera, where they are not its street's.
     """
 
     def __init__(
@@ -115,29 +114,27 @@ class Feed:
         number: int,
     ) -> None:
         start_s = time.monotonic() + number / len(self._names) / self._fps
-        for sequence in range(1_000_000_000):
-            await asyncio.sleep(max(0.0, start_s + sequence / self._fps - time.monotonic()))
-            image, objects = street[sequence % len(street)]
-            frame = Frame(name, image, time.time_ns() // 1_000_000, sequence=sequence)
-            place = await producer.send_and_wait(
-                self._topics.frames_topic, image, key=frame.key(), headers=frame.headers()
-            )
-            if not self.answering or sequence % _DROP_EVERY == _DROP_EVERY - 1:
-                continue
-            origin = Origin(place.topic, place.partition, place.offset)
-            asyncio.get_running_loop().call_later(
-                _DELAY_S, self._answer, producer, event_of(frame, origin, objects, size)
-            )
+        async with asyncio.TaskGroup() as answers:
+            for sequence in range(1_000_000_000):
+                await asyncio.sleep(max(0.0, start_s + sequence / self._fps - time.monotonic()))
+                image, objects = street[sequence % len(street)]
+                frame = Frame(name, image, time.time_ns() // 1_000_000, sequence=sequence)
+                place = await producer.send_and_wait(
+                    self._topics.frames_topic, image, key=frame.key(), headers=frame.headers()
+                )
+                if self.answering and sequence % _DROP_EVERY != _DROP_EVERY - 1:
+                    origin = Origin(place.topic, place.partition, place.offset)
+                    answers.create_task(self._answer(producer, event_of(frame, origin, objects, size)))
 
-    def _answer(self, producer: AIOKafkaProducer, event: Event) -> None:
-        sending = producer.send(
+    async def _answer(self, producer: AIOKafkaProducer, event: Event) -> None:
+        await asyncio.sleep(_DELAY_S)
+        await producer.send_and_wait(
             self._topics.events_topic,
             event.to_json(),
             key=event.camera_id.encode(),
             headers=event.headers(),
             partition=event.origin.partition,
         )
-        self._sending = asyncio.ensure_future(sending)
 
 
 def main() -> None:
