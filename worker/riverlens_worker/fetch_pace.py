@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_INTO_BATCH_S = 0.005
+_INTO_BATCH_S = 0.02
 """From an answer to its frames' rows in the batch: they are parsed and looked at."""
 _LATE_S = 0.005
 """How late a held answer comes, until it was measured."""
-_MOST_MARGIN_S = 0.03
-_LEAST_HOLD_S = 0.004
+_MOST_MARGIN_S = 0.05
+_LEAST_HOLD_S = 0.01
 """Shorter holds save nothing."""
 _FADE = 0.9
 
