@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -113,7 +115,10 @@ async def test_a_worker_that_waits_can_be_stopped(topic_set: TopicSet, workers: 
 async def test_the_start_is_quick_and_light(
     kafka: KafkaSettings, make_topics: MakeTopics, workers: StartWorker
 ) -> None:
-    """Five starts with frames waiting: first answered Predict within 1 s of CPU and 100 MB, no TensorFlow."""
+    """Five starts with frames waiting: first answered Predict within 1 s of CPU and 100 MB, no TensorFlow.
+
+    On a machine so slow that the libraries alone take most of that, half as much again as they take.
+    """
     walls, cpus, sizes = [], [], []
     for _ in range(5):
         topics = await make_topics(partitions=4)
@@ -132,8 +137,18 @@ async def test_the_start_is_quick_and_light(
     figures = f"wall {sorted(walls)} s, cpu {sorted(cpus)} s, {sorted(sizes)} MiB"
     print(figures)  # noqa: T201  # the figures are wanted: pytest -s
     # CPU, not the clock: other work on the machine must not fail this. The wall is what `-s` shows.
-    assert statistics.median(cpus) <= 1.0, figures
+    assert statistics.median(cpus) <= max(1.0, 1.5 * _libraries_cpu_s()), figures
     assert max(sizes) <= 100, figures
+
+
+def _libraries_cpu_s() -> float:
+    """CPU seconds to import the libraries that a worker needs, without any code of ours; median of three."""
+    code = (
+        "import aiohttp.web, aiokafka, grpc.aio, numpy, orjson, PIL.Image, prometheus_client, "
+        "pydantic_settings, simplejpeg, time; print(time.process_time())"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(3)]
+    return statistics.median(float(run.stdout) for run in runs)
 
 
 def _cpu_s(pid: int) -> float:

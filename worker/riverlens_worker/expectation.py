@@ -58,13 +58,15 @@ class Expectation:
         error: how far answers are off, as a faded mean of shares of the device time.
     """
 
-    __slots__ = ("_free", "_turns", "error", "fit")
+    __slots__ = ("_beyond_rows_s", "_free", "_known_for", "_turns", "error", "fit")
 
     def __init__(self) -> None:
         self.fit = ServiceTimeFit()
         self.error = 0.0
         self._free: deque[tuple[int, float]] = deque(maxlen=_FREE_CALLS)
         self._turns: deque[tuple[int, float]] = deque(maxlen=_TURN_CALLS)
+        self._known_for: tuple[float, float] | None = None
+        self._beyond_rows_s = 0.0
 
     @property
     def sure(self) -> bool:
@@ -86,14 +88,20 @@ class Expectation:
         cost = self.fit.cost()
         if cost is None:
             return None
-        a, b = cost
+        # Asked several times for each frame that arrives; what it is made of changes with each answer.
+        if self._known_for != cost:
+            self._known_for, self._beyond_rows_s = cost, self._beyond_rows(*cost)
+        return self._beyond_rows_s + cost[1] * rows
+
+    def _beyond_rows(self, a: float, b: float) -> float:
+        """What a call takes beyond `b` a row, on a free slot."""
         if self._turns:
             # The quickest one may have waited too; what is taken for transport is never steered away.
             beyond_s = min(seconds - a - b * n for n, seconds in self._turns)
-            return a + b * rows + max(0.0, _TURN_TRANSPORT_SHARE * beyond_s)
+            return a + max(0.0, _TURN_TRANSPORT_SHARE * beyond_s)
         if not self._free:
-            return a + b * rows + TRANSPORT_S
-        return median(seconds - b * n for n, seconds in self._free) + b * rows
+            return a + TRANSPORT_S
+        return median(seconds - b * n for n, seconds in self._free)
 
     def slots_free_s(self, calls: Sequence[Call], slots: int, since_s: float) -> list[float] | None:
         """When each slot is free again, that of the newest call last; None while unknown.
@@ -125,6 +133,7 @@ class Expectation:
         `alone`: queued calls tell the cost, so what this one took beyond it is transport.
         """
         self._free.append((rows, took_s))
+        self._known_for = None
         transport_s = TRANSPORT_S
         cost = self.fit.cost()
         if alone and cost is not None and len(self._free) >= _LEAST_SAMPLES:
@@ -134,6 +143,7 @@ class Expectation:
     def took_in_turn(self, rows: int, took_s: float) -> None:
         """A call that others' calls may have delayed: it tells nothing but how short the transport is."""
         self._turns.append((rows, took_s))
+        self._known_for = None
 
     def waited_s(self, call: Call, took_s: float) -> float | None:
         """How long a call waited at the server; None while that cannot be told."""
@@ -154,3 +164,4 @@ class Expectation:
         self.error = 0.0
         self._free.clear()
         self._turns.clear()
+        self._known_for = None

@@ -32,7 +32,6 @@ def main(argv: list[str], prog: str) -> int:
     settings = load(WorkerSettings, argv, prog=prog)
     set_up_logs(settings.log_level, settings.log_format)
     # What was imported lives as long as the process: without this every full collection walks all of it.
-    gc.collect()
     gc.freeze()
     try:
         asyncio.run(run_worker(settings))
