@@ -13,7 +13,7 @@ CAMERAS ?=
 FPS ?=
 TARGET ?=
 
-.PHONY: help setup demo test test-tools lint bench bench-short contract chaos dashboards clean
+.PHONY: help setup demo test test-tools lint bench bench-short contract chaos dashboards docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-short: setup ## the same in brief, under 4 minutes: saturation, and 60 % l
 
 dashboards: setup ## what is made: the Grafana dashboards' JSON, the metrics table of docs/operations.md
 	@PYTHONPATH=dashboards $(PYTHON) -m riverlens_dashboards
+
+docs: setup ## what is made of docs/events.md: tables of the schemas' fields, and examples
+	@$(PYTHON) scripts/events_page.py
 
 lint: setup ## ruff, its formatter, mypy strict
 	@$(PYTHON) -m ruff check .

@@ -1,4 +1,6 @@
-"""The drop: said of a frame that a freshness policy left out, on the topic `detections`, where asked for.
+"""The drop: said of a frame without an event, on purpose, on the topic `detections`, where asked for.
+
+A freshness policy left it out, or the worker publishes changes only and nothing had changed.
 
 It stands in its frame's place among the events, with the id that the frame's event would have, and the
 CloudEvents type `riverlens.dropped.v1`. JSON after `schemas/drop.schema.json`. `riverlens.read_event` reads
@@ -28,6 +30,8 @@ class DropReason(StrEnum):
     """It was older than its camera's policy allows."""
     SUPERSEDED = "superseded"
     """A newer frame of its camera was waiting."""
+    UNCHANGED = "unchanged"
+    """The model answered, and its counts were those of the camera's last event (`events=changes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,16 @@ _SCORE_DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One object found: `box` is (x1, y1, x2, y2), each 0..1 of the image as a person sees it."""
+    """One object found: `box` is (x1, y1, x2, y2), each 0..1 of the image as a person sees it.
+
+    `zones` names the zones it stands in; None where the worker has none for its camera.
+    """
 
     label: str
     class_id: int
     score: float
     box: tuple[float, float, float, float]
+    zones: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class Event:
 def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]:
     # Fractions are never negative: adding a half and cutting off rounds them, in a third of round()'s time.
     x1, y1, x2, y2 = found.box
-    return {
+    body: dict[str, Any] = {
         "label": found.label,
         "class_id": found.class_id,
         "score": round(found.score, _SCORE_DIGITS),
@@ -157,6 +161,9 @@ def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]
             "y2": int(y2 * height + 0.5),
         },
     }
+    if found.zones is not None:
+        body["zones"] = found.zones
+    return body
 
 
 def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Event | Drop:
@@ -212,7 +219,11 @@ def _event_from_body(body: dict[str, Any], traceparent: str | None) -> Event:
 
 
 def _read_detection(found: dict[str, Any]) -> Detection:
-    box = found["box"]
+    box, zones = found["box"], found.get("zones")
     return Detection(
-        found["label"], found["class_id"], found["score"], (box["x1"], box["y1"], box["x2"], box["y2"])
+        found["label"],
+        found["class_id"],
+        found["score"],
+        (box["x1"], box["y1"], box["x2"], box["y2"]),
+        None if zones is None else tuple(zones),
     )

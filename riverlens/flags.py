@@ -21,6 +21,7 @@ _WORDS = {
     "Path": "PATH",
     "SecretStr": "PASSWORD",
     "tuple[str,...]": "TEXT",
+    "tuple[Zone,...]": "JSON",
 }
 """What `--help` calls a value, by the type that pydantic-settings would name."""
 

@@ -13,6 +13,7 @@ PACKAGES = {
     "ffmpeg": "ffmpeg",
     "go": "golang-go",
     "kcat": "kcat",
+    "node": "nodejs",
     "openssl": "openssl",
     "prometheus": "prometheus",
     "promtool": "prometheus",

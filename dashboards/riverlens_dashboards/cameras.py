@@ -70,8 +70,8 @@ _FRAMES: tuple[Part, ...] = (
 
 _LOSSES: tuple[Part, ...] = (
     Lines(
-        "Dropped by freshness policies",
-        "A second, by camera and reason. stale: older than the policy allows. superseded: a newer one waited.",
+        "Dropped on purpose",
+        "A second, by camera and reason. stale: older than the freshness policy allows. superseded: a newer one waited. unchanged: answered, and nothing was new.",
         {"{{camera}} {{reason}}": f"topk(20, {_DROPS})"},
         unit="cps",
         stacked=True,

@@ -40,9 +40,12 @@ TOPIC = st.from_regex(r"[a-zA-Z0-9._-]{1,20}", fullmatch=True)  # what Kafka all
 UNIT = st.floats(0, 1)
 BOX = st.tuples(UNIT, UNIT, UNIT, UNIT)
 SCORE = st.floats(-1e3, 1e3)
+ZONES = st.lists(TEXT, max_size=3).map(tuple)
 PART = st.fixed_dictionaries(
     {
-        "detections": st.lists(st.builds(Detection, TEXT, st.integers(0, 9999), SCORE, BOX), max_size=5),
+        "detections": st.lists(
+            st.builds(Detection, TEXT, st.integers(0, 9999), SCORE, BOX, st.none() | ZONES), max_size=5
+        ),
     }
 ) | st.one_of(
     st.fixed_dictionaries(
@@ -98,6 +101,7 @@ def test_an_event_keeps_its_schema_and_reads_back(event: Event) -> None:
         assert two.score == pytest.approx(one.score, abs=1e-4)
         if isinstance(one, Detection) and isinstance(two, Detection):
             assert two.box == pytest.approx(one.box, abs=1e-4)
+            assert two.zones == one.zones
     assert read_event(back.to_json(), back.headers()) == back, "a second round changes nothing"
 
 

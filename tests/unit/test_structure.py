@@ -31,6 +31,8 @@ PURE = frozenset(
         "backoff",
         "batching",
         "boxes",
+        "changes",
+        "contradictions",
         "decoding",
         "target",
         "detections",
@@ -53,11 +55,13 @@ PURE = frozenset(
         "pieces",
         "pixels",
         "reference_uri",
+        "selection",
         "servers",
         "settings",
         "skew",
         "watchdog",
         "window",
+        "zones",
     }
 )
 # Shells by the one outside resource that they touch: modules of one group are one shell in several files.

@@ -15,7 +15,7 @@ class CameraMetrics:
         self._frames = Counter(
             "riverlens_camera_frames", "Events published, by camera", ["camera"], registry=registry
         )
-        text = "Frames that a freshness policy dropped, by camera"
+        text = "Frames dropped: stale or superseded by a freshness policy, or unchanged; by camera"
         self._drops = Counter("riverlens_camera_drops", text, ["camera", "reason"], registry=registry)
         text = "Delay from capture to Kafka of cameras whose clock is behind, where policies ask for age"
         self._skew = Gauge("riverlens_camera_skew_seconds", text, ["camera"], registry=registry)

@@ -169,7 +169,7 @@ def dead_letter(source: LeasedFrame, reason: Reason, detail: str) -> Rejected:
 
 
 def dropped(source: LeasedFrame, reason: DropReason) -> Rejected:
-    """Its camera's policy leaves the frame out."""
+    """The frame has no event, on purpose: by its camera's policy, or because nothing changed."""
     return Rejected(source, Outcome.DROPPED, reason.value)
 
 

@@ -92,7 +92,7 @@ class ServedModel:
             self.readings[version] = Reading(
                 self.own_labels if self.own_labels is not None else info.labels,
                 self.settings.min_score,
-                self.settings.max_detections,
+                self.settings.most_read,
             )
         return self.readings[version]
 

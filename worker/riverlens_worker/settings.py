@@ -15,11 +15,12 @@ from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
 from riverlens.topic_spec import TopicName
+from riverlens_worker.contradictions import contradictions
 from riverlens_worker.freshness import Freshness, parse_rules
 from riverlens_worker.reference_uri import AllowList
+from riverlens_worker.selection import MOST_READ, Filters, Selection, parse_scores
 from riverlens_worker.servers import parse_servers
-
-_MARGIN_MS = 2_000
+from riverlens_worker.zones import Zone, read_zones
 
 
 def _several(value: Any) -> Any:
@@ -67,6 +68,29 @@ class WorkerSettings(Settings):
     """Detections and classes below this score are left out of the event."""
     max_detections: int = Field(default=100, ge=1)
     """At most so many detections or classes in one event."""
+    only_labels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Labels that events tell of, as patterns: person,car*; several with commas between. Unset: all."""
+    skip_labels: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Labels that events leave out, as patterns, though only_labels may have them."""
+    min_scores: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Higher least scores by label, as PATTERN=SCORE, several with commas between; the first pattern that
+    matches the label wins: person=0.5,car*=0.6."""
+    min_box_area: float = Field(default=0, ge=0, le=1)
+    """Detections whose box is a smaller part of the picture than this are left out of the event."""
+    max_box_area: float = Field(default=1, ge=0, le=1)
+    """Detections whose box is a larger part of the picture than this are left out of the event."""
+    zones: Annotated[tuple[Zone, ...], NoDecode, BeforeValidator(read_zones)] = ()
+    """Polygons in cameras' pictures: tables [[worker.zones]] with name, cameras (a pattern; unset: all) and
+    points ([x, y] as fractions of width and height), or the same as JSON. A detection names the zones that
+    the bottom centre of its box lies in."""
+    only_zones: bool = False
+    """Detections outside all zones of their camera are left out; cameras without zones keep theirs."""
+    events: Literal["every-frame", "changes"] = "every-frame"
+    """Which frames become events: every one; or each camera's first one and those whose count of a label in
+    a zone, or in the picture where the camera has no zones, is another one than before. The rest is dropped
+    as unchanged."""
+    changes_hold_ms: int = Field(default=0, ge=0)
+    """With events=changes: another count is a change once the camera's frames have shown it for so long."""
     input_size: int | None = Field(default=None, ge=16)
     """Longest side in pixels a frame is scaled down to, where the model takes any size; unset: as it is."""
     input_range: str | None = None
@@ -178,6 +202,24 @@ class WorkerSettings(Settings):
         return Freshness(parse_rules(self.freshness))
 
     @property
+    def filters(self) -> Filters:
+        """What the filter settings say."""
+        names = ("only_labels", "skip_labels", "min_box_area", "max_box_area", "only_zones", "max_detections")
+        return Filters(
+            min_scores=parse_scores(self.min_scores), **{name: getattr(self, name) for name in names}
+        )
+
+    @property
+    def selection(self) -> Selection | None:
+        """The filters and zones as a new object, None where there are none."""
+        return Selection(self.filters, self.zones) if self.filters.asks or self.zones else None
+
+    @property
+    def most_read(self) -> int:
+        """Detections to take from an answer: more than fit an event where filters leave some out."""
+        return max(self.max_detections, MOST_READ) if self.filters.asks else self.max_detections
+
+    @property
     def exactly_once(self) -> bool:
         """Whether events, dead letters and offsets go into transactions."""
         return self.delivery == "exactly-once"
@@ -199,10 +241,10 @@ class WorkerSettings(Settings):
             nms_iou=self.nms_iou,
         )
 
-    @field_validator("freshness")
+    @field_validator("freshness", "min_scores")
     @classmethod
-    def _are_rules(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        parse_rules(texts)
+    def _are_rules(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        (parse_rules if info.field_name == "freshness" else parse_scores)(texts)
         return texts
 
     @field_validator("reference_prefixes")
@@ -231,32 +273,9 @@ class WorkerSettings(Settings):
             parse_channels(text, divisors=info.field_name == "input_std")
         return text
 
-    def _wrong_tls(self) -> list[str]:
-        names = ("server_ca_file", "server_cert_file", "server_key_file", "server_name")
-        given = [name for name in names if getattr(self, name) is not None]
-        if given and not self.server_tls:
-            return [f"{given[0]} has no effect without server_tls; set server_tls=true"]
-        if (self.server_cert_file is None) != (self.server_key_file is None):
-            return ["server_cert_file and server_key_file belong together: set both or neither"]
-        return []
-
     def contradictions(self) -> list[str]:
-        """Times that make a rebalance lose work, topics that would feed themselves, half a certificate."""
-        wrong = self._wrong_tls()
-        if self.drain_timeout_ms > self.rebalance_timeout_ms - _MARGIN_MS:
-            wrong.append(
-                f"drain_timeout_ms ({self.drain_timeout_ms}) must be at most "
-                f"rebalance_timeout_ms - {_MARGIN_MS} ({self.rebalance_timeout_ms - _MARGIN_MS}), "
-                "else a rebalance ends before the drain"
-            )
-        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
-            wrong.append(
-                f"heartbeat_interval_ms ({self.heartbeat_interval_ms}) must be at most a third of "
-                f"session_timeout_ms ({self.session_timeout_ms})"
-            )
-        if len({self.frames_topic, self.events_topic, self.dlq_topic}) < 3:  # noqa: PLR2004  # three topics
-            wrong.append("frames_topic, events_topic and dlq_topic must be three different topics")
-        return wrong
+        """What `contradictions` finds: times, topics, certificates and filters that do not fit together."""
+        return list(contradictions(self))
 
     def unusable(self) -> list[str]:
         """Labels and certificates that cannot be read."""

@@ -18,6 +18,7 @@ from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
+from riverlens_worker.publisher.chooser import Chooser
 from riverlens_worker.publisher.delivery import Delivery
 from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, drop_record, event_record
 from riverlens_worker.publisher.producer import see_topics
@@ -57,6 +58,7 @@ class Publisher:
         self._metrics = metrics
         self._settings = settings
         self._topics = Topics(settings.events_topic, settings.dlq_topic, settings.model, "")
+        self._chooser = Chooser.of(settings)
         self._order: dict[PartitionLease, Resequencer[Result]] = {}
         self._cut: set[PartitionLease] = set()
         self._in_hand = 0
@@ -145,8 +147,12 @@ class Publisher:
             self._cut.add(lease)
         if lease.fenced or lease in self._cut:
             self._ports.settle(Settled(source, Outcome.FENCED))
-        elif isinstance(result, Prediction):
+            return
+        if isinstance(result, Prediction):
             self._observe_stages(result)
+            if self._chooser is not None:
+                result = self._chooser.choose(result)
+        if isinstance(result, Prediction):
             await self._delivery.deliver(event_record(result, self._topics, now_ms))
         elif result.outcome is Outcome.DEAD_LETTERED:
             await self._delivery.deliver(dead_letter_record(result, self._topics, now_ms))
@@ -164,11 +170,12 @@ class Publisher:
 
     def _forget_fenced(self) -> None:
         """Order buffers of ended leases go once they are empty: nothing more can come for them."""
-        for lease in [
-            k for k, waiting in self._order.items() if k.fenced and not len(k.ledger) + len(waiting)
-        ]:
+        gone = [k for k, waiting in self._order.items() if k.fenced and not len(k.ledger) + len(waiting)]
+        for lease in gone:
             del self._order[lease]
             self._cut.discard(lease)
+        if self._chooser is not None:
+            self._chooser.forget(gone)
 
     def _acknowledged(self, outgoing: Outgoing) -> None:
         source = outgoing.settled.source
