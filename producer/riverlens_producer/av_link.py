@@ -141,6 +141,8 @@ class _Reader:
                 return
             if packet.stream_index != stream.index:
                 continue
+            if self._camera.keyframes_only:
+                self._intake.alive()  # key frames may be farther apart than a stall is long
             told_ms = self._told_ms(packet)
             data = bytes(packet) if self._passes else b""
             if self._passes and whole_jpeg(data):

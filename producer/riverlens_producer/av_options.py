@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 
 import av
@@ -16,6 +17,8 @@ _RTSP = frozenset({"rtsp", "rtsps"})
 _TLS = frozenset({"rtsps", "https", "rtmps"})
 _AHEAD = frozenset({"hls", "dash"})
 """Formats whose frames come in bunches, ahead of their time."""
+_STATUS = {av.HTTPUnauthorizedError: 401, av.HTTPForbiddenError: 403, av.HTTPNotFoundError: 404}
+_NO_CONNECTION = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNRESET})
 _KINDS = {
     "flv": "RTMP",
     "hls": "HLS",
@@ -67,15 +70,18 @@ def shown_late(container: InputContainer) -> bool:
 
 def failure_of(error: Exception) -> LinkError:
     """What FFmpeg's error means. Its own text is left out where it names the address."""
-    if isinstance(error, av.HTTPUnauthorizedError | av.HTTPForbiddenError):
-        return of_status(401 if isinstance(error, av.HTTPUnauthorizedError) else 403)
-    if isinstance(error, av.HTTPNotFoundError):
-        return of_status(404)
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
+    if status is not None:
+        return of_status(status)
     if isinstance(error, av.ExitError | TimeoutError):
         return LinkError(Cause.STALLED, "nothing came in time")
-    reason = getattr(error, "strerror", None) or type(error).__name__
     if isinstance(error, av.ProtocolNotFoundError):
         return LinkError(Cause.UNREADABLE, "the FFmpeg in PyAV has no such protocol")
+    reason = getattr(error, "strerror", None) or type(error).__name__
     if isinstance(error, av.InvalidDataError | ValueError | av.LookupError):
         return LinkError(Cause.UNREADABLE, f"FFmpeg cannot read it ({reason})")
-    return LinkError(Cause.UNREACHABLE, f"no connection ({reason})")
+    # FFmpeg says "Input/output error" of names that nobody resolves, and of much else.
+    refused = isinstance(error, OSError) and error.errno in _NO_CONNECTION
+    return LinkError(
+        Cause.UNREACHABLE, f"{'no connection' if refused else 'no answer that FFmpeg understands'} ({reason})"
+    )

@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from riverlens.errors import SettingsError
@@ -95,6 +95,12 @@ class Camera(BaseModel):
     options: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further options for FFmpeg, as in `ffmpeg -h demuxer=rtsp`."""
 
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        if self.password is not None and (self.address is None or self.address.username is None):
+            raise ValueError("password: set username, too, and an address to use them at")
+        return self
+
     @property
     def address(self) -> Address | None:
         """Where it is in the network; None for files and devices."""
@@ -131,8 +137,19 @@ def from_flags(texts: Iterable[str], common: Mapping[str, Any]) -> list[Camera]:
     """Read `WHERE` or `CAMERA=WHERE`; a path alone names its camera after the file, an address by its host.
 
     `common`: fields that all of them share.
+
+    Raises:
+        SettingsError: a line for everything that is wrong.
     """
-    return [_from_flag(text, common) for text in texts]
+    cameras, lines = [], []
+    for number, text in enumerate(texts, 1):
+        try:
+            cameras.append(_from_flag(text, common))
+        except ValidationError as error:
+            lines += [f"source {number}: {_explain(one)}" for one in error.errors()]
+    if lines:
+        raise SettingsError("\n".join(lines))
+    return cameras
 
 
 def named(text: str) -> tuple[str | None, str]:
@@ -236,4 +253,6 @@ def _explain(wrong: ErrorDetails) -> str:
         return f"{name}: no such setting" + (f", perhaps {meant[0]}" if meant else "")
     # Under a mistyped name, too, there may be a password: only what surely is none is shown.
     harmless = name in {"fps", "size", "region", "quality", "partition", "transport", "when_full", "clock"}
+    if not name:
+        return message  # a rule over several fields: its text names them
     return f"{name}: {message}" + (f" (given: {wrong.get('input')!r})" if harmless else "")

@@ -75,7 +75,7 @@ class HttpLink:
                 fps = camera.fps or _SNAPSHOT_FPS
                 intake.opened(self._offer("snapshots over HTTP", told.removeprefix("image/"), fps))
                 intake.stall_s = max(intake.stall_s, _POLLS_BEFORE_STALL / fps)
-                first = await response.content.read(_LIMIT_BYTES)
+                first = await _whole(response)
             await self._poll(session, first, 1 / fps, intake)
         return True
 
@@ -115,7 +115,7 @@ class HttpLink:
             passed_s = time.monotonic() - start_s
             await asyncio.sleep(period_s - passed_s % period_s)
             async with await self._get(session) as response:
-                picture = await response.read()
+                picture = await _whole(response)
 
     def _picture(self, body: bytes, told_ms: int | None, intake: Intake) -> None:
         kind = content_type(body[:16])
@@ -160,6 +160,15 @@ class _Login:
             return await self._digest(request, handler)
         request.headers["Authorization"] = self._basic
         return await handler(request)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LIMIT_BYTES:
+            raise MultipartError(f"a picture is larger than {_LIMIT_BYTES} bytes")
+    return bytes(body)
 
 
 def _told_ms(part: Part) -> int | None:

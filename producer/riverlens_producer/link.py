@@ -165,6 +165,11 @@ class Intake:
         self.stats.up = True
         return self._rate.takes(time_s)
 
+    def alive(self) -> None:
+        """Something came that is no frame, but shows that the camera sends."""
+        if self.first_s and not self._closed:
+            self.last_s = time.monotonic()
+
     def put(self, shot: Shot) -> None:
         """Give a wanted frame on."""
         if not self._closed:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import orjson
-from pydantic import ValidationError
 
 from riverlens.errors import SettingsError, UnreachableError
 from riverlens_producer.cameras import Camera, Transport, from_flags, read_cameras
@@ -34,6 +33,8 @@ def main(argv: list[str], prog: str) -> int:
     """
     given = _parser(prog).parse_args(argv)
     cameras = _cameras(given)
+    # Warnings are for the log of a run; here the report says it.
+    logging.getLogger("riverlens_producer").setLevel(logging.CRITICAL)
     failures = []
     for camera in cameras:
         try:
@@ -79,11 +80,7 @@ def _cameras(given: argparse.Namespace) -> list[Camera]:
         listed = read_cameras(given.cameras_file, common)
         cameras = [camera for camera in listed if not given.id or camera.id in given.id]
     else:
-        try:
-            cameras = from_flags([given.where] if given.where else [], common)
-        except ValidationError as error:
-            lines = [f"--{one['loc'][0]}: {one['msg']}".replace("_", "-") for one in error.errors()]
-            raise SettingsError("\n".join(lines)) from None
+        cameras = from_flags([given.where] if given.where else [], common)
     if not cameras:
         raise SettingsError(
             "nothing to look at: give an address or a path, or --cameras-file FILE [--id CAMERA]"
@@ -99,8 +96,6 @@ async def probe(camera: Camera, seconds: float) -> Found:
         SourceError: a file that cannot be used.
     """
     link = link_to(camera)
-    # Warnings are for the log of a run; here the report says it.
-    logging.getLogger("riverlens_producer").setLevel(logging.CRITICAL)
     return await (_probe_file(camera) if link is None else _probe_link(camera, link, seconds))
 
 

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import itertools
 import re
+import ssl
 from typing import Self
 
 import numpy as np
@@ -39,9 +40,10 @@ class MjpegCamera:
     without lengths whose boundary is told with its dashes).
     """
 
-    def __init__(self, fps: float = 25.0) -> None:
+    def __init__(self, fps: float = 25.0, tls: ssl.SSLContext | None = None) -> None:
         self.fps = fps
         self.port = 0
+        self._tls = tls
         self.headers: dict[str, str] = {}
         self.awake = asyncio.Event()
         self.awake.set()
@@ -53,7 +55,7 @@ class MjpegCamera:
     @property
     def url(self) -> str:
         """Without a path."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.restore()
@@ -72,7 +74,7 @@ class MjpegCamera:
             app.router.add_get(path, handler)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls).start()
         self.port = self._runner.addresses[0][1]
 
     async def cut(self) -> None:

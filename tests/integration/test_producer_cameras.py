@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import simplejpeg
+import trustme
 
 from riverlens.kafka import KafkaSettings
-from riverlens_producer.failures import Cause
+from riverlens_producer.cameras import read_cameras
+from riverlens_producer.failures import Cause, LinkError
+from riverlens_producer.probe import probe
 from riverlens_producer.run import ProducerRun
 from riverlens_producer.settings import ProducerSettings
 from tests.conftest import TopicSet
@@ -171,6 +176,27 @@ async def test_a_rate_a_size_and_a_region_are_kept(
     assert {simplejpeg.decode_jpeg_header(frame.image)[:2] for frame in frames} == {(24, 16)}
 
 
+@pytest.mark.parametrize(
+    ("fields", "trusted"), [("tls_cafile = '{ca}'", True), ("verify_tls = false", True), ("", False)]
+)
+async def test_https_is_trusted_where_told(tmp_path: Path, fields: str, *, trusted: bool) -> None:
+    """A certificate counts if its authority is named, or if none is asked for; else the line says so."""
+    authority, tls = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    async with MjpegCamera(tls=tls) as camera:
+        text = f'[[camera]]\nid = "door"\nurl = "{camera.url}/stream"\n'
+        (tmp_path / "c.toml").write_text(text + fields.format(ca=tmp_path / "ca.pem"))
+        (door,) = read_cameras(tmp_path / "c.toml", {})
+        if trusted:
+            assert (await probe(door, 0.2)).offer.passes
+        else:
+            with pytest.raises(
+                LinkError, match="its certificate is not trusted: set tls_cafile, or verify_tls"
+            ):
+                await probe(door, 0.2)
+
+
 @pytest.mark.parametrize(("clock", "own"), [("camera", True), ("arrival", False)])
 async def test_the_cameras_own_time_counts_where_it_is_plausible(
     kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, clock: str, *, own: bool
@@ -186,7 +212,7 @@ async def test_the_cameras_own_time_counts_where_it_is_plausible(
 
 
 async def test_a_pinned_camera_has_its_partition_alone(
-    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, tmp_path: Any
+    kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera, tmp_path: Path
 ) -> None:
     """Of two cameras whose keys share a partition one is pinned there, and the other leaves it."""
     text = f'[defaults]\nurl = "{camera.url}/stream"\nfps = 10\n'

@@ -18,9 +18,14 @@ _SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
 class RtspCamera:
-    """A camera at `url`; its paths are /h264 and /mjpeg. With a login it asks for Digest."""
+    """A camera at `url`; its paths are /h264 and /mjpeg.
+
+    Args:
+        login: user and password, asked for by Digest; and a certificate's PEM file, for TLS.
+    """
 
     def __init__(self, *login: str) -> None:
+        self.scheme = "rtsps" if len(login) > 2 else "rtsp"  # user, password and certificate
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -30,7 +35,7 @@ class RtspCamera:
     @property
     def url(self) -> str:
         """Without login and path."""
-        return f"rtsp://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.restore()
@@ -52,10 +57,14 @@ class RtspCamera:
 
     async def cut(self) -> None:
         """Kill it."""
-        if self._process is not None:
+        if self._process is None:
+            return
+        ended = self._process.returncode
+        if ended is None:
             self._process.kill()
-            await self._process.communicate()
-            self._process = None
+        _, said = await self._process.communicate()
+        self._process = None
+        assert ended is None, f"the RTSP server ended by itself with {ended}: {said.decode()}"
 
     def freeze(self) -> None:
         """Its connections stay open and silent."""

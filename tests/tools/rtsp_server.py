@@ -1,9 +1,9 @@
 """An RTSP camera, by GStreamer's server; run by Debian's Python, which has its bindings.
 
-    /usr/bin/python3 rtsp_server.py 8554 [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py 8554 [USER PASSWORD [CERTIFICATE]]
 
-Serves /h264, /h265 where it can, and /mjpeg: 25 frames/s of 640x480, a key frame a second. A line on standard
-output says that it listens.
+Serves /h264 and /mjpeg: 25 frames/s of 640x480, a key frame a second; by rtsps where a PEM file with
+certificate and key is given. A line on standard output says that it listens.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import (  # type: ignore[import-not-found]  # noqa: E402  # after its versions; as above
+    Gio,
     GLib,
     Gst,
     GstRtsp,
@@ -30,8 +31,10 @@ _STREAMS = {
 }
 
 
-def _locked(server: GstRtspServer.RTSPServer, user: str, password: str) -> None:
+def _locked(server: GstRtspServer.RTSPServer, user: str, password: str, certificate: str = "") -> None:
     auth = GstRtspServer.RTSPAuth()
+    if certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "owner")
@@ -48,7 +51,8 @@ def main() -> None:
     for path, pipeline in _STREAMS.items():
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {pipeline} )")
-        factory.set_shared(True)
+        # A pipeline for each client: the server has died of two that came to one at the same moment.
+        factory.set_shared(False)
         if len(sys.argv) > 2:  # user and password
             permissions = GstRtspServer.RTSPPermissions()
             permissions.add_role("owner")
@@ -57,7 +61,7 @@ def main() -> None:
             factory.set_permissions(permissions)
         server.get_mount_points().add_factory(path, factory)
     if len(sys.argv) > 2:
-        _locked(server, *sys.argv[2:4])
+        _locked(server, *sys.argv[2:])
     if not server.attach(None):
         sys.exit(f"cannot listen on {sys.argv[1]}")
     sys.stdout.write("listening\n")

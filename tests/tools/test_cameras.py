@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 from riverlens.kafka import KafkaSettings
 from riverlens_producer.address import read_address
@@ -217,6 +218,24 @@ async def test_a_locked_camera_opens_to_its_login_alone(kafka: KafkaSettings, to
     assert address is not None
     assert USER not in err_bytes.decode()
     assert PASSWORD not in err_bytes.decode() + address.shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "trusted"), [("tls_cafile = '{ca}'", True), ("verify_tls = false", True), ("", False)]
+)
+async def test_rtsp_over_tls_is_trusted_where_told(tmp_path: Path, fields: str, *, trusted: bool) -> None:
+    """A certificate counts if its authority is named, or if none is asked for; else nothing is sent."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "camera.pem")
+    async with RtspCamera(USER, PASSWORD, str(tmp_path / "camera.pem")) as rtsp:
+        (tmp_path / "cameras.toml").write_text(
+            f'[[camera]]\nid = "gate"\nurl = "{rtsp.url}/h264"\n'
+            f'username = "{USER}"\npassword = "{PASSWORD}"\n' + fields.format(ca=tmp_path / "ca.pem")
+        )
+        code, out, err = await _probe("--cameras-file", str(tmp_path / "cameras.toml"), "--seconds", "1")
+    assert (code == 0) == trusted, out + err
+    assert ("RTSPS over TCP, h264" in out) == trusted
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_the_flags_are_its_defaults(file: Path, monkeypatch: pytest.MonkeyPatch)
         ("[[camera]]\nid='a'\nurl='b'\nregion='1'", "camera 'a': region: must be X1,Y1,X2,Y2"),
         ("[[camera]]\nid='a'\nurl='b'\ntransport='tpc'", "camera 'a': transport: .*'tcp', 'udp'"),
         ("[[camera]]\nid='a'\nurl='${NOPE}'", "no variable NOPE in the environment"),
+        ("[[camera]]\nid='a'\nurl='rtsp://h/s'\npassword='hushhush'", "camera 'a': password: set username"),
         ("[cameras]\n[[camera]]\nid='a'\nurl='b'", r"\[cameras\] means nothing here"),
         ("[[camera]", "not TOML"),
     ],
