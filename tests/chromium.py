@@ -130,7 +130,8 @@ class Page:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Page]:
     """A new browser with a new profile, and its one tab."""
-    with tempfile.TemporaryDirectory(prefix="riverlens-chromium-") as profile:
+    # Chromium's helpers outlive it by a moment and still write there.
+    with tempfile.TemporaryDirectory(prefix="riverlens-chromium-", ignore_cleanup_errors=True) as profile:
         words = [tool("chromium"), *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
         browser = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220  # returns at once
         try:
