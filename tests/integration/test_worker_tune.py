@@ -51,6 +51,7 @@ async def _tuned(folder: Path, *argv: str, timeout_s: float = 60) -> tuple[Candi
     return chosen, float(line.split(": ")[1].split(" ")[0]), printed
 
 
+@pytest.mark.chaos
 async def test_the_slow_device_is_found_out_in_half_a_minute(tmp_path: Path) -> None:
     """The server's limit of 24 rows, its one device and its cost are found, and settings that use it."""
     with simulated(tmp_path, SLOW, merge_rows=24) as server:
