@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import orjson
 from prometheus_client import CollectorRegistry
 
+from riverlens.admin import Admin
 from riverlens.errors import RiverlensError, SettingsError, UnreachableError
 from riverlens.frame import Frame
 from riverlens.frame_delivery import Outcome
 from riverlens.frame_producer import FrameProducer
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
-from riverlens_producer.admin import Admin
 from riverlens_producer.camera import CameraPlan, run_camera
 from riverlens_producer.camera_metrics import CameraCollector
 from riverlens_producer.link import LinkStats

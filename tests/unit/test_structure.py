@@ -74,7 +74,6 @@ SHELLS = {
     "watch": frozenset({"loop_lag", "watching"}),
     "model server": frozenset({"_stubs", "tensors", "endpoints", "model", "predictor"}),
     "kafka out": frozenset({"publisher"}),
-    "http": frozenset({"admin"}),
     "redrive": frozenset({"redrive"}),
 }
 # Alone may know all of them.

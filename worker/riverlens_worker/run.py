@@ -15,11 +15,11 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from riverlens.admin import Admin
 from riverlens.errors import RiverlensError
 from riverlens.kafka_producer import log_leftovers
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
-from riverlens_worker.admin import Admin
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.pipeline import Pipeline
 from riverlens_worker.settings import WorkerSettings

@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over HTTP."""
+"""The admin port of a role: /metrics, /healthz and /readyz over HTTP."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from riverlens.errors import SetupError
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Admin:
-    """The admin port. `not_ready` says why the producer is not ready, or "" where it is."""
+    """Answers on the admin port.
+
+    Args:
+        registry: what /metrics shows.
+        not_ready: says why the role is not ready, or "" where it is: /readyz answers 503 with it, or 200.
+    """
 
     def __init__(self, registry: CollectorRegistry, not_ready: Callable[[], str]) -> None:
         self._registry = registry
@@ -38,10 +43,10 @@ class Admin:
         except OSError as error:
             await self._runner.cleanup()
             raise SetupError(
-                f"cannot listen on {host}:{port} ({error.strerror}); see --admin-host, --admin-port (0: any)"
+                f"cannot listen on {host}:{port} ({error.strerror}); see admin_host and admin_port (0: any)"
             ) from None
         bound: int = self._runner.addresses[0][1]
-        _log.info("metrics on http://%s:%d/metrics", host, bound)
+        logger.info("metrics on http://%s:%d/metrics", host, bound)
         return bound
 
     async def close(self) -> None:
