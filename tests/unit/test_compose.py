@@ -193,6 +193,20 @@ def test_prometheus_scrapes_the_services_by_name() -> None:
     assert "worker" in hosts
 
 
+@pytest.mark.parametrize("service", ["worker", "producer"])
+def test_admin_ports_are_asked_where_they_listen(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One port, open to other containers alone; the health check asks it if it is ready, Prometheus scrapes it."""
+    settings = _settings(service, monkeypatch)
+    assert isinstance(settings, WorkerSettings | ProducerSettings)
+    assert settings.admin_host == "0.0.0.0"  # noqa: S104  # a container's own address is not known beforehand
+    assert SERVICES[service]["expose"] == [str(settings.admin_port)]
+    assert f"http://127.0.0.1:{settings.admin_port}/readyz" in SERVICES[service]["healthcheck"]["test"][-1]
+    text = (ROOT / "dashboards" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
+    jobs = {job["job_name"]: job for job in yaml.safe_load(text)["scrape_configs"]}
+    (found,) = jobs[f"riverlens-{service}"]["dns_sd_configs"]
+    assert (found["names"], found["port"]) == ([service], settings.admin_port)
+
+
 def test_the_wall_is_seen_from_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page is published on loopback at its own port, and asks the worker where it serves figures."""
     settings = _settings("wall", monkeypatch)
