@@ -15,6 +15,8 @@ _SETTLE_S = 2.0
 _ONE_START_S = 5.0
 _FILLED_A_S = 1500.0
 _BROKER_S = 6.0
+_LIMIT_TIMES, _LIMIT_PLUS_S = 2.0, 120.0
+"""A run that takes that much longer than estimated is stuck."""
 
 
 def estimate_s(scenarios: Iterable[Scenario]) -> float:
@@ -26,13 +28,22 @@ def estimate_s(scenarios: Iterable[Scenario]) -> float:
         form = (scenario.frames, scenario.partitions, scenario.cameras)
         if scenario.kind == "saturation" and form not in filled:
             filled.add(form)
-            found += scenario.frames / _FILLED_A_S
+            found += _filling_s(scenario)
     return found
 
 
 def scenario_s(scenario: Scenario) -> float:
     """Seconds of one scenario, all its stacks, without the filling of its topic."""
     return sum(_stack_s(scenario, stack) for stack in scenario.stacks)
+
+
+def limit_s(scenario: Scenario, stack: str) -> float:
+    """After so many seconds one run of a stack, with the filling of its topic, is left off."""
+    return _LIMIT_TIMES * (_stack_s(scenario, stack) + _filling_s(scenario)) + _LIMIT_PLUS_S
+
+
+def _filling_s(scenario: Scenario) -> float:
+    return scenario.frames / _FILLED_A_S if scenario.kind == "saturation" else 0.0
 
 
 def _stack_s(scenario: Scenario, stack: str) -> float:

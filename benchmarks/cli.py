@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,16 @@ from riverlens.errors import RiverlensError
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "out"
 PAGE = ROOT / "benchmarks" / "RESULTS.md"
-PLOTS = PAGE.with_name("plots")
+PLOTS = "plots"
 _PLOT_MOST_MS = {"slow": 300.0, "fast": 150.0}
-_INTERRUPTED = 130
+_BROKEN_OFF = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit code: 0 even where a target is missed, 130 after Ctrl-C."""
+    """Run it; the exit code: 0 even where a target is missed, 130 after Ctrl-C or SIGTERM."""
     arguments = _parser().parse_args(argv)
+    if arguments.rehearse:
+        arguments.out = arguments.out / "rehearsal"
     logging.basicConfig(level=logging.WARNING)
     # It warns of every topic whose leader it does not know yet, and tries again.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
@@ -54,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return error.exit_code
     _show(results)
-    _write(results, arguments.out, page=arguments.page)
+    folder = arguments.out if arguments.rehearse else PAGE.parent
+    # Half a run is no reason to lose the page of a whole one; --report writes it all the same.
+    _write(results, arguments.out, page=folder if arguments.page and not code else None)
     return code
 
 
@@ -62,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("only", nargs="*", help="scenarios whose name begins so; none: those of `make bench`")
     parser.add_argument("--short", action="store_true", help="those of `make bench-short`, shortened")
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="each for a few seconds, into a folder of its own: whether all works; its figures say nothing",
+    )
     parser.add_argument("--list", action="store_true", help="name them and their time, and measure nothing")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for figures and logs")
     parser.add_argument("--add", action="store_true", help="keep what was measured before, unless again now")
@@ -76,6 +86,8 @@ def _scenarios(arguments: argparse.Namespace, known: Sequence[Scenario]) -> list
         found = chosen(known, arguments.only)
     else:
         found = [one for one in known if (one.in_short if arguments.short else one.in_full)]
+    if arguments.rehearse:
+        return [one.rehearsed() for one in found]
     return [one.shortened() for one in found] if arguments.short else found
 
 
@@ -105,30 +117,48 @@ def _measure(
         store.keep(scenario.name, rows, order)
 
     try:
-        ways = Ways(_tell, repeat=not arguments.short)
-        asyncio.run(run_scenarios(scenarios, arguments.out / "logs", ways, keep))
-    except KeyboardInterrupt:
+        ways = Ways(_tell, repeat=not (arguments.short or arguments.rehearse))
+        asyncio.run(_until_told(run_scenarios(scenarios, arguments.out / "logs", ways, keep)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         _tell("broken off; what was measured is kept: go on with --resume")
-        return _INTERRUPTED
+        return _BROKEN_OFF
     return 0
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """SIGTERM ends the work in order, as Ctrl-C does: a shell makes what it runs behind deaf to that.
+
+    A second one ends this process at once, and the guards of its children those.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101  # asyncio.run makes one
+
+    def end() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    await work
 
 
 def _tell(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
 
 
-def _write(results: dict[str, Any], out: Path, *, page: bool) -> None:
+def _write(results: dict[str, Any], out: Path, *, page: Path | None) -> None:
+    """Plots to `out`; the page and its plots to the folder `page`."""
     names = []
-    for folder in (out, PLOTS) if page else (out,):
+    for folder in (out,) if page is None else (out, page / PLOTS):
         folder.mkdir(parents=True, exist_ok=True)
         names = [f"latency-{device}.svg" for device in _PLOT_MOST_MS]
         for name, (device, most_ms) in zip(names, _PLOT_MOST_MS.items(), strict=True):
             (folder / name).write_text(latency_plot(results["rows"], device, most_ms), encoding="utf-8")
     print(f"\nfigures, plots and logs: {out}")
-    if page:
-        plots = [f"{PLOTS.name}/{name}" for name in names]
-        PAGE.write_text(results_page(results, read_reasons(), plots), encoding="utf-8")
-        print(f"the page: {PAGE}")
+    if page is not None:
+        plots = [f"{PLOTS}/{name}" for name in names]
+        path = page / PAGE.name
+        path.write_text(results_page(results, read_reasons(), plots), encoding="utf-8")
+        print(f"the page: {path}")
 
 
 def _show(results: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -86,8 +86,9 @@ class Workers:
         """
         for process in self.processes:
             if not process.running:
-                tail = "\n  ".join(process.log_tail(8))
-                raise SetupError(f"{process.name} ended by itself ({process.log}):\n  {tail}")
+                tail = process.log_tail(8)
+                said = tail[-1].strip() if tail else "it said nothing"
+                raise SetupError("\n  ".join([f"{process.name} ended by itself: {said}", *tail]))
 
     async def told(self) -> Told:
         """What their metrics say, where they have any."""
@@ -101,18 +102,21 @@ class Workers:
         Raises:
             SetupError: one has ended, or is not ready within a minute.
         """
-        async with asyncio.timeout(_READY_WITHIN_S):
-            for process, admin in zip(self.processes, self.admins, strict=True):
-                while not await asyncio.to_thread(self._is_ready, process, admin):
-                    self.check()
-                    await asyncio.sleep(_LOOK_S)
+        until_s = time.monotonic() + _READY_WITHIN_S
+        for process, admin in zip(self.processes, self.admins, strict=True):
+            while not await asyncio.to_thread(self._is_ready, process, admin):
+                self.check()
+                if time.monotonic() > until_s:
+                    raise SetupError(f"{process.name} was not ready within {_READY_WITHIN_S:.0f} s")
+                await asyncio.sleep(_LOOK_S)
 
     def _is_ready(self, process: ChildProcess, admin: str) -> bool:
         if self.stack.ready == "log":
             return READY_LINE in process.log_tail(50)
         try:
             return bool(_http(f"{admin}/readyz"))
-        except URLError:
+        except OSError:
+            # Refused, reset, 503, no answer: a process that begins, or ends, does any of these.
             return False
 
 
@@ -207,8 +211,9 @@ class Line:
         ]
         started = Workers(stack, processes, [f"http://127.0.0.1:{port}" for port in ports])
         try:
+            # Not in a thread: a start that is left off in its midst would outlive the run.
             for process in processes:
-                await asyncio.to_thread(process.start)
+                process.start()
             yield started
         finally:
             for process in processes:
@@ -218,27 +223,34 @@ class Line:
 
 
 def frames_topic(name: str, partitions: int) -> TopicSpec:
-    """A topic for frames, kept only as long as a run may last."""
-    return TopicSpec(name, partitions, {"retention.ms": "3600000"})
+    """A topic for frames, kept for longer than a run with all its repetitions may last."""
+    return TopicSpec(name, partitions, {"retention.ms": "10800000"})
 
 
 async def _until_answers(url: str, process: ChildProcess) -> None:
-    async with asyncio.timeout(_READY_WITHIN_S):
-        while True:
-            try:
-                await asyncio.to_thread(_http, url)
-            except OSError:
-                if not process.running:
-                    tail = "\n  ".join(process.log_tail(8))
-                    raise SetupError(f"the simulated device did not start:\n  {tail}") from None
-                await asyncio.sleep(_LOOK_S)
-            else:
-                return
+    until_s = time.monotonic() + _READY_WITHIN_S
+    while True:
+        try:
+            await asyncio.to_thread(_http, url)
+        except OSError:
+            if not process.running or time.monotonic() > until_s:
+                tail = "\n  ".join(process.log_tail(8))
+                raise SetupError(f"the simulated device did not start:\n  {tail}") from None
+            await asyncio.sleep(_LOOK_S)
+        else:
+            return
 
 
 def _http(url: str, body: Any = None) -> str:
-    """GET, or POST where there is a body; the answer's text."""
+    """GET, or POST where there is a body; the answer's text.
+
+    Raises:
+        OSError: no answer, not a whole one, or one that is no success.
+    """
     data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data=data), timeout=5) as reply:  # noqa: S310  # our own loopback address
-        text: str = reply.read().decode()
-        return text
+    try:
+        with urlopen(Request(url, data=data), timeout=5) as reply:  # noqa: S310  # our own loopback address
+            text: str = reply.read().decode()
+            return text
+    except HTTPException as error:
+        raise ConnectionError(f"{url}: {error!r}") from error

@@ -20,7 +20,7 @@ _PROC = Path("/proc")
 def usage(pids: Sequence[int]) -> Usage:
     """CPU and memory of these processes and all below them; ended ones count as nothing."""
     cpu_s, rss = 0.0, 0
-    for pid in _trees(pids):
+    for pid in below(pids):
         try:
             # The name, in brackets, may hold anything.
             fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -42,7 +42,8 @@ def machine_cpu_s() -> float:
     return sum(int(word) for place, word in enumerate(words[:8]) if place in {0, 1, 2, 7}) / _TICKS
 
 
-def _trees(pids: Sequence[int]) -> list[int]:
+def below(pids: Sequence[int]) -> list[int]:
+    """These processes and all that they or theirs have started, as far as they still run."""
     found: list[int] = []
     left = list(pids)
     while left:

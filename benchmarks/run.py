@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.budget import limit_s
 from benchmarks.decoding import decode_cpu_ms
 from benchmarks.events import EventReader
 from benchmarks.feed import draw_images, fill, pace
@@ -23,6 +24,7 @@ from benchmarks.scenario import Scenario, arrivals
 from benchmarks.stacks.commands import STACKS, Stack
 from benchmarks.starts import first_predicts
 from benchmarks.verdict import DISTURBED_CORES
+from riverlens.errors import RiverlensError
 from riverlens.topics import ensure_topics
 
 logger = logging.getLogger(__name__)
@@ -97,17 +99,28 @@ class Bench:
     async def _quietest(self, scenario: Scenario, stack: Stack) -> dict[str, Any]:
         """The figures; beside others' work it is done once again, and the quieter run counts."""
         self._ways.tell(f"{scenario.name}: {stack.name}")
-        row = await self._figures(scenario, stack)
+        row = await self._within_limit(scenario, stack)
         first: float = row["foreign_cores"]
         again = self._ways.repeat and scenario.seconds <= _REPEATED_UP_TO_S and self._repeats_s < _REPEATS_S
         if first <= DISTURBED_CORES or not again:
             return row
         self._ways.tell(f"{scenario.name}: {stack.name} again; others used {first:.2f} cores")
         begun_s = time.monotonic()
-        second = await self._figures(scenario, stack)
+        second = await self._within_limit(scenario, stack)
         self._repeats_s += time.monotonic() - begun_s
         quieter = min(row, second, key=lambda one: float(one["foreign_cores"]))
         return {**quieter, "foreign_cores_of_runs": [first, second["foreign_cores"]]}
+
+    async def _within_limit(self, scenario: Scenario, stack: Stack) -> dict[str, Any]:
+        """One run's figures; one that is stuck must not keep all that come after it from being measured."""
+        limit = limit_s(scenario, stack.name)
+        try:
+            async with asyncio.timeout(limit) as within:
+                return await self._figures(scenario, stack)
+        except TimeoutError:
+            if not within.expired():
+                raise
+            raise RiverlensError(f"not over after {limit:.0f} s, and left off") from None
 
     async def _figures(self, scenario: Scenario, stack: Stack) -> dict[str, Any]:
         if scenario.kind == "start":
@@ -220,8 +233,11 @@ async def _begin(workers: Workers) -> _Begun:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What happened, without the log that it may carry."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    """What happened first, without the log that it may carry."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 async def run_scenarios(scenarios: Sequence[Scenario], folder: Path, ways: Ways, keep: Keep) -> None:

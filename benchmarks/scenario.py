@@ -15,6 +15,7 @@ from riverlens.errors import SettingsError
 MAX_ROWS = 32
 """Frames in one call, of every stack that batches."""
 FILE = Path(__file__).with_name("scenarios.toml")
+_REHEARSED_S, _REHEARSED_FRAMES = 3.0, 600
 
 Kind = Literal["saturation", "paced", "start"]
 Mode = Literal["jpeg", "pixels"]
@@ -126,6 +127,18 @@ class Scenario:
             seconds=self.short_seconds,
             warm_up_s=min(self.warm_up_s, 3.0),
             slow_at_s=None if self.slow_at_s is None else self.slow_at_s * part,
+        )
+
+    def rehearsed(self) -> Scenario:
+        """A few seconds of it: every part runs, no figure means anything."""
+        return replace(
+            self,
+            seconds=_REHEARSED_S,
+            warm_up_s=0.5,
+            slow_at_s=None if self.slow_at_s is None else 1.0,
+            frames=min(self.frames, _REHEARSED_FRAMES),
+            backlog=min(self.backlog, _REHEARSED_FRAMES),
+            starts=1,
         )
 
 

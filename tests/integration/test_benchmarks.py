@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import ROOT
+from benchmarks.processes import below
 from benchmarks.store import Store
+from tests.harness.waiting import wait_for
 
 pytestmark = pytest.mark.alone
 
 
-def _figures(out: Path, *words: str) -> tuple[str, list[dict[str, Any]]]:
+def _figures(out: Path, *words: str, into: Path | None = None) -> tuple[str, list[dict[str, Any]]]:
     told = subprocess.run(
         [sys.executable, "-m", "benchmarks", *words, "--out", str(out)],
         cwd=ROOT,
@@ -26,7 +30,8 @@ def _figures(out: Path, *words: str) -> tuple[str, list[dict[str, Any]]]:
         check=False,
     )
     assert told.returncode == 0, told.stdout + told.stderr
-    return told.stdout, json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
+    found = json.loads(((into or out) / "results.json").read_text(encoding="utf-8"))
+    return told.stdout, found["rows"]
 
 
 def test_three_seconds_of_paced_frames_have_their_figures(tmp_path: Path) -> None:
@@ -53,3 +58,53 @@ def test_what_was_measured_is_neither_lost_nor_measured_again(tmp_path: Path) ->
         text, rows = _figures(tmp_path, "smoke", word)
         assert rows == []
         assert ("already" in text) is (word == "--resume")
+
+
+def _command_lines(pids: list[int]) -> dict[int, str]:
+    """Of those that still run."""
+    found = {}
+    for pid in pids:
+        try:
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it has ended meanwhile
+    return {pid: line for pid, line in found.items() if line}
+
+
+async def test_sigterm_ends_a_run_in_order_and_what_was_measured_stays(tmp_path: Path) -> None:
+    """Started deaf to Ctrl-C, as behind a shell: its children end, and --resume measures just the rest."""
+    words = ["hops-slow-30", "smoke", "--rehearse", "--page", "--out", str(tmp_path)]
+    bench = [sys.executable, "-m", "benchmarks", *words]
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'trap "" INT; exec "$@"', "sh", *bench, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines = ""
+    while "smoke: riverlens" not in lines:
+        line = await asyncio.wait_for(process.stdout.readline(), 60)
+        assert line, lines
+        lines += line.decode()
+
+    async def worker_runs() -> bool:
+        return any("riverlens worker run" in line for line in _command_lines(below([process.pid])).values())
+
+    await wait_for(worker_runs, what="the worker runs", timeout_s=60)
+    pids = below([process.pid])
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    lines += (await asyncio.wait_for(process.communicate(), 60))[0].decode()
+    assert process.returncode == 130, lines
+    assert "go on with --resume" in lines
+    assert _command_lines(pids) == {}
+    out = tmp_path / "rehearsal"
+    [row] = json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert row["scenario"] == "hops-slow-30"
+    assert not (out / "RESULTS.md").exists(), "half a run is no reason to write a page"
+    text, rows = _figures(tmp_path, *words[:4], "--resume", into=out)
+    assert "1 scenarios" in text
+    assert [row["scenario"] for row in rows] == ["hops-slow-30", "smoke"]
+    assert rows[0] == row
+    page = (out / "RESULTS.md").read_text(encoding="utf-8")
+    assert "## Targets" in page
+    assert str(tmp_path) not in page
+    assert (out / "plots" / "latency-slow.svg").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.budget import estimate_s, scenario_s
+from benchmarks.budget import estimate_s, limit_s, scenario_s
 from benchmarks.scenario import read_scenarios
 from benchmarks.store import Store
 from riverlens.errors import SetupError
@@ -54,3 +54,19 @@ def test_the_bench_takes_as_long_as_its_target_says() -> None:
     assert 35 * 60 < estimate_s([one for one in known if one.in_full]) < 46 * 60
     assert estimate_s([one.shortened() for one in known if one.in_short]) < 230
     assert all(scenario_s(one) > 0 for one in known)
+
+
+def test_no_run_is_left_off_before_twice_its_time() -> None:
+    """Each stack has two minutes beyond that; the longest limit is that of the ten minutes at the ceiling."""
+    for scenario in read_scenarios():
+        limits = [limit_s(scenario, stack) for stack in scenario.stacks]
+        assert sum(limits) >= 2 * scenario_s(scenario) + 120 * len(limits) - 1
+        assert max(limits) < 30 * 60
+
+
+def test_a_rehearsal_has_every_scenario_and_takes_minutes() -> None:
+    """Each for seconds: ten minutes for all, where `make bench` takes three quarters of an hour."""
+    full = [one for one in read_scenarios() if one.in_full]
+    rehearsed = [one.rehearsed() for one in full]
+    assert [one.name for one in rehearsed] == [one.name for one in full]
+    assert estimate_s(rehearsed) < 600
