@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
 import time
@@ -34,6 +35,8 @@ def free_version(model: Path, wanted: int | None) -> int:
 
 
 _SCRATCH = ".export-"
+_OWN = f"{_SCRATCH}{secrets.token_hex(8)}-"
+"""Process ids repeat: two containers may share the folder, and both are process 1 in their own."""
 _LEFT_S = 24 * 3600.0
 """No export takes so long."""
 
@@ -48,12 +51,18 @@ def beside(model: Path) -> Iterator[Path]:
     try:
         model.mkdir(parents=True, exist_ok=True)
         _tidy(model)
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=model))
+        scratch = Path(tempfile.mkdtemp(prefix=_OWN, dir=model))
     except OSError as error:
         raise SettingsError(f"{model}: cannot be written: {error.strerror}") from None
     try:
         yield scratch
     finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_own(model: Path) -> None:
+    """Remove the scratch folders of this process: for one that is ended and unwinds no more."""
+    for scratch in model.glob(f"{_OWN}*"):
         shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from riverlens_serving.export.flags import parse
-from riverlens_serving.export.folder import beside, free_version, publish, size_bytes
+from riverlens_serving.export.folder import beside, free_version, publish, remove_own, size_bytes
 from riverlens_serving.export.plan import ExportPlan
 from riverlens_serving.export.sources import recognise
 from riverlens_serving.inspect import describe
@@ -33,7 +34,7 @@ class Exported(NamedTuple):
 def main(argv: list[str], prog: str) -> int:
     """Export; print the version's folder, its signatures and what was checked."""
     plan = parse(argv, prog)
-    with _sigterm_cleans_up():
+    with _ended_cleanly(plan.model):
         exported = export(plan)
     for line in (str(exported.folder), *describe(exported.folder), *exported.notes):
         sys.stdout.write(f"{line}\n")
@@ -41,20 +42,28 @@ def main(argv: list[str], prog: str) -> int:
 
 
 @contextmanager
-def _sigterm_cleans_up() -> Iterator[None]:
-    """SIGTERM unwinds the stack: by itself it ends the process as it stands, and the scratch folder stays."""
+def _ended_cleanly(model: Path) -> Iterator[None]:
+    """SIGTERM and SIGINT remove the scratch folder and end the process there and then, with 128 + the number.
+
+    Nothing is raised: where TensorFlow calls back into Python it takes an exception for an error of its own.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _stop)
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        remove_own(model)
+        os._exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def export(plan: ExportPlan) -> Exported:
