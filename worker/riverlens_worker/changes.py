@@ -40,7 +40,7 @@ def counts_of(answer: Answer) -> Counts | None:
 
 @dataclass(slots=True)
 class _Camera:
-    """`told`: the counts that count. `held`: other ones of late, each with the time it was first seen."""
+    """`told`: what its last event showed. `held`: other counts, each with the time it was first seen."""
 
     told: dict[Key, int]
     held: dict[Key, tuple[int, int]] = field(default_factory=dict)
@@ -68,15 +68,20 @@ class Changes:
     def _changed(self, camera: _Camera, counts: Counts, at_ms: int) -> bool:
         if not camera.held and camera.told == counts:
             return False
-        changed = False
-        for key in [*camera.told, *(key for key in counts if key not in camera.told)]:
-            changed |= self._moved(camera, key, counts.get(key, 0), at_ms)
-        for key in camera.held.keys() - camera.told.keys() - counts.keys():
+        keys = camera.told.keys() | counts.keys()
+        # All are asked, whatever the first ones say: asking is what holds a count.
+        changed = [key for key in keys if self._has_held(camera, key, counts.get(key, 0), at_ms)]
+        if changed:
+            # The event tells all that its frame shows, flicker too: who reads it must hear when that ends.
+            camera.told = {key: count for key, count in counts.items() if count}
+            camera.held.clear()
+            return True
+        for key in camera.held.keys() - keys:
             del camera.held[key]
-        return changed
+        return False
 
-    def _moved(self, camera: _Camera, key: Key, count: int, at_ms: int) -> bool:
-        """Whether the count of one label in one zone has changed for good; keeps what is told and held."""
+    def _has_held(self, camera: _Camera, key: Key, count: int, at_ms: int) -> bool:
+        """Whether one label in one zone has had another count than the told one for long enough."""
         if camera.told.get(key, 0) == count:
             camera.held.pop(key, None)
             return False
@@ -84,12 +89,5 @@ class Changes:
         if before != count or at_ms < since_ms:
             # Another count, or a camera's clock that was set back: it is held from now on.
             since_ms = at_ms
-        if at_ms - since_ms < self._hold_ms:
-            camera.held[key] = count, since_ms
-            return False
-        camera.held.pop(key, None)
-        if count:
-            camera.told[key] = count
-        else:
-            camera.told.pop(key, None)
-        return True
+        camera.held[key] = count, since_ms
+        return at_ms - since_ms >= self._hold_ms
