@@ -40,6 +40,7 @@ class ScriptedServer:
         behave: called with a call's images; a status name and text where it refuses, None where it answers.
         states: ModelVersionStatus states that GetModelStatus tells; empty: NOT_FOUND.
         calls: rows of each Predict call so far.
+        metadata: gRPC metadata of each Predict call so far.
         most_at_once: the most Predict calls that were ever under way together.
     """
 
@@ -48,6 +49,7 @@ class ScriptedServer:
         self.states: list[int] = [ModelVersionStatus.AVAILABLE]
         self.version = 1
         self.calls: list[int] = []
+        self.metadata: list[dict[str, str]] = []
         self.most_at_once = 0
         self.port = 0
         self._at_once = 0
@@ -96,6 +98,7 @@ class ScriptedServer:
     async def _predict(self, request: Any, context: Any) -> Any:
         images = list(request.inputs["images"].string_val)
         self.calls.append(len(images))
+        self.metadata.append(dict(context.invocation_metadata()))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:

@@ -59,6 +59,7 @@ PURE = frozenset(
         "servers",
         "settings",
         "skew",
+        "spans",
         "watchdog",
         "window",
         "zones",
@@ -66,7 +67,7 @@ PURE = frozenset(
 )
 # Shells by the one outside resource that they touch: modules of one group are one shell in several files.
 SHELLS = {
-    "none": frozenset({"camera_metrics", "channel", "histograms", "metrics"}),
+    "none": frozenset({"camera_metrics", "channel", "histograms", "metrics", "tracing"}),
     "kafka in": frozenset({"source"}),
     "references": frozenset({"references"}),
     "threads": frozenset({"decode_pool"}),

@@ -14,6 +14,7 @@ from riverlens.dead_letter import Reason
 from riverlens.drop import DropReason
 from riverlens.event import Classification, Detection
 from riverlens.frame import Frame
+from riverlens.trace_context import TraceContext
 from riverlens_worker.offsets import PartitionLease
 
 
@@ -142,6 +143,7 @@ class Prediction:
         batch_size, batch_reason: the call it shared.
         queue_ms: all waiting inside the worker before the call.
         answered_s: when the answer was there (monotonic).
+        call: the call's span; None where tracing is off, or none of its frames is sampled.
     """
 
     source: DecodedFrame
@@ -152,6 +154,7 @@ class Prediction:
     batch_reason: BatchReason
     queue_ms: float
     answered_s: float
+    call: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

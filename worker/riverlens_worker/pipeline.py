@@ -37,6 +37,7 @@ from riverlens_worker.references import ReferencePorts, References
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source import Source
 from riverlens_worker.sweeper import Sweeper
+from riverlens_worker.tracing import Tracer
 from riverlens_worker.watchdog import Reading
 from riverlens_worker.watching import Watching, partition_readings, unread_frames
 
@@ -59,9 +60,10 @@ class _Stages:
 class Pipeline:
     """One worker: make it inside the event loop, `run` it once, `stop` it from a signal handler."""
 
-    def __init__(self, settings: WorkerSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: WorkerSettings, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._tracer = tracer
         self._results: Channel[Prediction | Rejected] = Channel(4 * settings.max_batch_size)
         # Rows pass through here to the batcher, which shares them out: what waits here goes as it came.
         most = Limits(settings.max_batch_size, settings.max_batch_bytes)
@@ -75,14 +77,8 @@ class Pipeline:
         )
         self._endpoints = Endpoints(settings, metrics)
         source = self._source
-        ports = PublisherPorts(
-            self._results,
-            source.settle,
-            source.may_publish,
-            source.is_member,
-            source.committed,
-            source.sealed,
-        )
+        asked = source.may_publish, source.is_member, source.committed
+        ports = PublisherPorts(self._results, source.settle, *asked, source.sealed, tracer)
         self._publisher = Publisher(ports, settings, metrics)
         self._watching: Watching | None = None
         self._not_ready = "starting"
@@ -219,7 +215,8 @@ class Pipeline:
             sealed=self._source.sealed,
         )
         take, full, until_full, limit = batcher.take, batcher.full, batcher.until_full, batcher.limit
-        ports = PredictorPorts(take, full, until_full, self._results, limit, self._waiting, freshness)
+        heard = limit, self._waiting, freshness, self._tracer
+        ports = PredictorPorts(take, full, until_full, self._results, *heard)
         predictor = Predictor(ports, self._endpoints, model, metrics)
         return _Stages(decode_pool, batcher, predictor)
 

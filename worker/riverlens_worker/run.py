@@ -20,9 +20,12 @@ from riverlens.errors import RiverlensError
 from riverlens.kafka_producer import log_leftovers
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
+from riverlens.trace_counts import SpanCounts
+from riverlens.tracing import CLOSE_S, open_export
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.pipeline import Pipeline
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,11 @@ async def run_worker(settings: WorkerSettings) -> None:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry)
-    pipeline = Pipeline(settings, metrics)
+    export = open_export(settings.tracing, settings.tracing_endpoint, "riverlens-worker")
+    tracer = None if export is None else Tracer(settings, export)
+    if export is not None:
+        registry.register(SpanCounts(export))
+    pipeline = Pipeline(settings, metrics, tracer)
     admin = Admin(registry, pipeline.not_ready)
     loop = asyncio.get_running_loop()
     log_leftovers(loop)
@@ -63,6 +70,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         await pipeline.run()
     finally:
         await pipeline.close()
+        if export is not None:
+            await export.close(min(settings.drain_timeout_ms / 1000, CLOSE_S))
         await admin.close()
         _log_balance(metrics)
     logger.info("stopped")

@@ -15,6 +15,7 @@ from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.signature.facts import Boxes, ModelFacts, parse_channels, parse_range
 from riverlens.topic_spec import TopicName
+from riverlens.tracing import Tracing, TracingEndpoint
 from riverlens_worker.contradictions import contradictions
 from riverlens_worker.freshness import Freshness, parse_rules
 from riverlens_worker.reference_uri import AllowList
@@ -195,6 +196,12 @@ class WorkerSettings(Settings):
     """How much to log."""
     log_format: LogFormat = "text"
     """Logs as text or as JSON lines."""
+    tracing: Tracing = "off"
+    """otlp: spans of frames and calls go to an OpenTelemetry collector; needs riverlens[tracing]."""
+    tracing_endpoint: TracingEndpoint = "http://127.0.0.1:4318"
+    """The collector's OTLP/HTTP address."""
+    tracing_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Share of the frames without a traceparent that are traced; of the others, it says itself."""
 
     @property
     def policies(self) -> Freshness:

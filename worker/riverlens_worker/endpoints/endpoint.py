@@ -106,13 +106,15 @@ class Endpoint:
         """End the connection; calls under way fail with CANCELLED."""
         await self._channel.close()
 
-    async def predict(self, request: Any, timeout_s: float) -> Any:
+    async def predict(
+        self, request: Any, timeout_s: float, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Any:
         """One Predict call: PredictRequest in, PredictResponse out.
 
         Raises:
             CallFailedError: any status but OK.
         """
-        call = self._predict(request, timeout=timeout_s)
+        call = self._predict(request, timeout=timeout_s, metadata=metadata)
         self._under_way.add(call)
         try:
             return await self._answer(call)

@@ -56,7 +56,7 @@ class Predictor:
         self._limits = CallLimits(most)
         # What failed and waits is bounded by what could be under way: then no new batch is taken.
         self._most_held = most.rows * settings.max_in_flight_calls
-        self._caller = Caller(model, metrics)
+        self._caller = Caller(model, metrics, ports.tracer)
         self._judge = Judge(self._caller, self._limits, self._fixed_rows)
         self._pieces: deque[Piece] = deque()
         self._pausing: dict[Piece, asyncio.TimerHandle] = {}

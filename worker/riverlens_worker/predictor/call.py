@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from riverlens.trace_context import TraceContext
 from riverlens_worker.detections import MisshapenReplyError, read_answers
 from riverlens_worker.endpoints import CallFailedError, Endpoint
 from riverlens_worker.errors import Action, Verdict, decide
@@ -14,15 +15,18 @@ from riverlens_worker.messages import Answer, DecodedFrame, Prediction, Rejected
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.model import ServedModel, test_rows
 from riverlens_worker.pieces import Piece
+from riverlens_worker.spans import CallTrace
 from riverlens_worker.tensors import predict_request, read_reply
+from riverlens_worker.tracing import Tracer
 
 
 class Caller:
     """Calls one model, wherever it is served."""
 
-    def __init__(self, model: ServedModel, metrics: Metrics) -> None:
+    def __init__(self, model: ServedModel, metrics: Metrics, tracer: Tracer | None = None) -> None:
         self._model = model
         self._metrics = metrics
+        self._tracer = tracer
         self._name = model.settings.model
         self._timeout_s = model.settings.predict_timeout_ms / 1000
         self._known_good: Any = None
@@ -31,6 +35,15 @@ class Caller:
         self, piece: Piece, endpoint: Endpoint, call: Call
     ) -> list[Prediction | Rejected] | Verdict:
         """Answers, one a frame, or what the failure means. `call` is entered in the endpoint's load."""
+        trace = None if self._tracer is None else self._tracer.call(piece.frames)
+        said = await self._ask(piece, endpoint, call, trace)
+        if self._tracer is not None and trace is not None:
+            self._tracer.called(trace, endpoint.server, call.started_s, len(piece.frames), said)
+        return said
+
+    async def _ask(
+        self, piece: Piece, endpoint: Endpoint, call: Call, trace: CallTrace | None
+    ) -> list[Prediction | Rejected] | Verdict:
         frames = piece.frames
         layout = self._model.layout
         request = predict_request(self._name, layout, [frame.row for frame in frames])
@@ -40,7 +53,7 @@ class Caller:
         under_way = self._metrics.endpoint_calls(endpoint.server)
         under_way.inc()
         try:
-            reply = await endpoint.predict(request, self._timeout_s)
+            reply = await endpoint.predict(request, self._timeout_s, () if trace is None else trace.metadata)
             answered_s = time.monotonic()
             version, arrays = read_reply(reply)
             reading = await self._model.reading(version, endpoint)
@@ -59,7 +72,8 @@ class Caller:
         endpoint.load.passed(call, answered_s)
         endpoint.ejections = 0
         self._observe(len(frames), answered_s - call.started_s, version, endpoint)
-        return _predictions(piece, answers, version, call.started_s, answered_s)
+        traced = None if trace is None else trace.context
+        return _predictions(piece, answers, version, (call.started_s, answered_s), traced)
 
     async def ask_known_good(self, endpoint: Endpoint) -> Verdict | None:
         """Send the test image that the model took at the start; None where it is answered again."""
@@ -90,8 +104,13 @@ def _without_pixels(frame: DecodedFrame) -> DecodedFrame:
 
 
 def _predictions(
-    piece: Piece, answers: list[Answer], version: int, started_s: float, answered_s: float
+    piece: Piece,
+    answers: list[Answer],
+    version: int,
+    times_s: tuple[float, float],
+    call: TraceContext | None,
 ) -> list[Prediction | Rejected]:
+    started_s, answered_s = times_s
     return [
         Prediction(
             source=_without_pixels(frame),
@@ -102,6 +121,7 @@ def _predictions(
             batch_reason=piece.reason,
             queue_ms=max(0.0, (started_s - frame.source.arrived_s) * 1000 - frame.decode_ms),
             answered_s=answered_s,
+            call=call,
         )
         for frame, answer in zip(piece.frames, answers, strict=True)
     ]

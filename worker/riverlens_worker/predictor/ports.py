@@ -9,6 +9,7 @@ from riverlens_worker.batching import Limits
 from riverlens_worker.channel import Channel
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.messages import Batch, Prediction, Rejected
+from riverlens_worker.tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class PredictorPorts:
         full: whether a batch waits that cannot grow any more.
         until_full: returns once `full` is what is given.
         freshness: the cameras' policies; None where every frame counts.
+        tracer: hears of calls; None where tracing is off.
     """
 
     take: Callable[[], Awaitable[Batch]]
@@ -28,3 +30,4 @@ class PredictorPorts:
     limit: Callable[[Limits], None]
     waiting: Callable[[str], None]
     freshness: Freshness | None = None
+    tracer: Tracer | None = None

@@ -20,11 +20,20 @@ from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
 from riverlens_worker.publisher.chooser import Chooser
 from riverlens_worker.publisher.delivery import Delivery
-from riverlens_worker.publisher.outbox import Outgoing, Topics, dead_letter_record, drop_record, event_record
+from riverlens_worker.publisher.notices import LetterNotices
+from riverlens_worker.publisher.outbox import (
+    Outgoing,
+    Topics,
+    dead_letter_record,
+    drop_record,
+    event_record,
+    with_trace,
+)
 from riverlens_worker.publisher.producer import see_topics
 from riverlens_worker.publisher.sender import Sender
 from riverlens_worker.publisher.transactions import GroupPorts, Transactions
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +49,7 @@ class PublisherPorts:
     Attributes:
         left_out: hears of frames that no call takes, before their turn to be settled has come.
         is_member, committed: what exactly-once delivery asks the consumer group; see `GroupPorts`.
+        tracer: hears of records and what became of them; None where tracing is off.
     """
 
     results: Channel[Result]
@@ -48,6 +58,7 @@ class PublisherPorts:
     is_member: Callable[[], Awaitable[bool]]
     committed: Callable[[int], Awaitable[int | None]]
     left_out: Callable[[Iterable[LeasedFrame]], None] = lambda _: None
+    tracer: Tracer | None = None
 
 
 class Publisher:
@@ -55,12 +66,14 @@ class Publisher:
 
     def __init__(self, ports: PublisherPorts, settings: WorkerSettings, metrics: Metrics) -> None:
         self._ports = ports
+        self._tracer = ports.tracer
         self._metrics = metrics
         self._settings = settings
         self._topics = Topics(settings.events_topic, settings.dlq_topic, settings.model, "")
         self._chooser = Chooser.of(settings)
         self._order: dict[PartitionLease, Resequencer[Result]] = {}
         self._cut: set[PartitionLease] = set()
+        self._notices = LetterNotices()
         self._in_hand = 0
         self._delivery: Delivery = (
             Transactions(
@@ -153,13 +166,19 @@ class Publisher:
             if self._chooser is not None:
                 result = self._chooser.choose(result)
         if isinstance(result, Prediction):
-            await self._delivery.deliver(event_record(result, self._topics, now_ms))
+            await self._deliver(event_record(result, self._topics, now_ms), result)
         elif result.outcome is Outcome.DEAD_LETTERED:
-            await self._delivery.deliver(dead_letter_record(result, self._topics, now_ms))
+            await self._deliver(dead_letter_record(result, self._topics, now_ms), result)
         elif self._settings.publish_drops:
-            await self._delivery.deliver(drop_record(result, self._topics, now_ms))
+            await self._deliver(drop_record(result, self._topics, now_ms), result)
         else:
+            if self._tracer is not None:
+                self._tracer.passed_over(result)
             self._delivery.pass_over(Settled(source, result.outcome, result.reason))
+
+    async def _deliver(self, outgoing: Outgoing, result: Result) -> None:
+        traced = None if self._tracer is None else self._tracer.record_made(result)
+        await self._delivery.deliver(with_trace(outgoing, traced))
 
     def _observe_stages(self, prediction: Prediction) -> None:
         """The stages that the event's `timing_ms` tells; predict and publish are timed where they happen."""
@@ -185,4 +204,9 @@ class Publisher:
             if outgoing.answered_s is not None:
                 metrics.stage[Stage.PUBLISH].observe(time.monotonic() - outgoing.answered_s)
             metrics.camera_frames(source.frame.camera_id).inc()
+        if self._tracer is not None and outgoing.traced is not None:
+            outcome = Outcome.FENCED if source.lease.fenced else outgoing.settled.outcome
+            self._tracer.settled(outgoing.traced, outcome)
+        if outgoing.settled.outcome is Outcome.DEAD_LETTERED and not source.lease.fenced:
+            self._notices.tell(outgoing, time.monotonic())
         self._ports.settle(outgoing.settled)

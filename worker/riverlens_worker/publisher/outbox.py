@@ -9,7 +9,9 @@ from functools import lru_cache
 from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_headers
 from riverlens.drop import Drop
 from riverlens.event import Event, Model
+from riverlens.frame import TRACEPARENT
 from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
+from riverlens_worker.spans import Traced
 
 _MOST_KEY_BYTES = 1024
 
@@ -25,6 +27,7 @@ class Outgoing:
         answered_s: when the answer was there (monotonic), for the publish stage; None for dead letters.
         captured_at_ms: for the frame's latency.
         made_at_ms: the wall clock when it was made.
+        traced: what its spans are made of; None where tracing is off or its frame not sampled.
     """
 
     topic: str
@@ -36,6 +39,7 @@ class Outgoing:
     captured_at_ms: int
     made_at_ms: int
     answered_s: float | None = None
+    traced: Traced | None = None
 
     @property
     def is_event(self) -> bool:
@@ -180,6 +184,20 @@ def dead_letter_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgo
     )
 
 
+def with_trace(outgoing: Outgoing, traced: Traced | None) -> Outgoing:
+    """The record of a sampled frame; what follows it in the trace is told its own span, not the producer's.
+
+    A dead letter keeps the frame's headers as they came.
+    """
+    if traced is None:
+        return outgoing
+    if outgoing.settled.outcome is Outcome.DEAD_LETTERED:
+        return replace(outgoing, traced=traced)
+    headers = [(name, value) for name, value in outgoing.headers if name != TRACEPARENT]
+    headers.append((TRACEPARENT, traced.trace.send.traceparent().encode()))
+    return replace(outgoing, headers=headers, traced=traced)
+
+
 def instead(outgoing: Outgoing, dlq: str, error: BaseException, *, too_large: bool) -> Outgoing | None:
     """What takes the place of a record that Kafka refuses for good; None where nothing is left to try.
 
@@ -189,7 +207,8 @@ def instead(outgoing: Outgoing, dlq: str, error: BaseException, *, too_large: bo
         return smaller(outgoing)
     reason = Reason.EVENT_TOO_LARGE if too_large else Reason.EVENT_REJECTED
     rejected = Rejected(outgoing.settled.source, Outcome.DEAD_LETTERED, reason.value, repr(error))
-    return dead_letter_record(rejected, Topics(outgoing.topic, dlq, "", ""), outgoing.made_at_ms)
+    letter = dead_letter_record(rejected, Topics(outgoing.topic, dlq, "", ""), outgoing.made_at_ms)
+    return with_trace(letter, outgoing.traced)
 
 
 def smaller(outgoing: Outgoing) -> Outgoing | None:
