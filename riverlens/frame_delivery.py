@@ -18,6 +18,7 @@ from riverlens.frame_client import open_client
 from riverlens.kafka import KafkaSettings, connect
 from riverlens.kafka_producer import Verdict, end_client, judge, silence
 from riverlens.kafka_refusals import missing_right
+from riverlens.trace_context import log_fields
 
 _log = logging.getLogger(__name__)
 
@@ -190,6 +191,11 @@ class Delivery:
                 "Kafka rejected a frame: %s; see max.message.bytes of topic %s; others are only counted",
                 text,
                 self._topic,
+                extra={
+                    "camera": frame.camera_id,
+                    "frame_id": frame.frame_id,
+                    **log_fields(frame.traceparent),
+                },
             )
         self._rejected += 1
         self._on_settled(frame, Outcome.FAILED, text)

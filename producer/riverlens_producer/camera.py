@@ -125,7 +125,8 @@ async def _send(
         await producer.send(frame, when_full=plan.when_full, partition=plan.partition)
     except FrameTooLargeError as error:
         if not counts.refused:
-            _log.warning("%s; further ones are only counted", error)
+            of_frame = {"camera": frame.camera_id, "frame_id": frame.frame_id}
+            _log.warning("%s; further ones are only counted", error, extra=of_frame)
         counts.refused += 1
         return
     plan.stats.captured_at_ms = frame.captured_at_ms

@@ -22,6 +22,8 @@ from riverlens.frame_delivery import Outcome
 from riverlens.frame_producer import FrameProducer
 from riverlens.logs import set_up_logs
 from riverlens.settings import load
+from riverlens.trace_counts import SpanCounts
+from riverlens.tracing import CLOSE_S, SpanExport, open_export
 from riverlens_producer.camera import CameraPlan, run_camera
 from riverlens_producer.camera_metrics import CameraCollector
 from riverlens_producer.link import LinkStats
@@ -29,6 +31,7 @@ from riverlens_producer.plans import open_cameras, open_synthetic, spread
 from riverlens_producer.progress import Progress
 from riverlens_producer.settings import ProducerSettings, gather_sources
 from riverlens_producer.summary import CameraCounts, Meter, as_json, as_line
+from riverlens_producer.tracing import TracedSink
 
 T = TypeVar("T")
 
@@ -64,6 +67,7 @@ class ProducerRun:
         self._not_ready = "starting"
         self._progress = Progress(Meter(self.counts), settings.progress, down=self._down)
         self._seconds = 0.0
+        self._traced: TracedSink | None = None
 
     def stop(self) -> None:
         """Read nothing more; what was sent is still delivered."""
@@ -102,6 +106,7 @@ class ProducerRun:
         cameras = await self._unless_stopped(open_cameras(settings, pool, stack))
         if cameras is None:
             return
+        export = await self._open_export(stack)
         producer = FrameProducer(
             settings.kafka,
             topic=settings.frames_topic,
@@ -110,7 +115,10 @@ class ProducerRun:
             close_timeout_s=settings.drain_timeout_s,
             on_settled=self._settled,
         )
-        await self._serve_metrics(producer, stack)
+        if export is not None:
+            topic, ratio = settings.frames_topic, settings.tracing_ratio
+            self._traced = TracedSink(producer, export, topic=topic, ratio=ratio)
+        await self._serve_metrics(producer, export, stack)
         if await self._unless_stopped(stack.enter_async_context(producer)) is None:
             return
         drawn = await self._unless_stopped(open_synthetic(settings, pool, self._progress.drawn))
@@ -123,12 +131,24 @@ class ProducerRun:
         await self._unless_stopped(self._send(plans, producer))
         self._not_ready = "stopping"
 
-    async def _serve_metrics(self, producer: FrameProducer, stack: AsyncExitStack) -> None:
+    async def _open_export(self, stack: AsyncExitStack) -> SpanExport | None:
+        """Where spans go, if anywhere; it ends after the producer, whose last frames have spans too."""
+        settings = self._settings
+        export = open_export(settings.tracing, settings.tracing_endpoint, "riverlens-producer")
+        if export is not None:
+            stack.push_async_callback(export.close, CLOSE_S)
+        return export
+
+    async def _serve_metrics(
+        self, producer: FrameProducer, export: SpanExport | None, stack: AsyncExitStack
+    ) -> None:
         settings = self._settings
         if settings.admin_port is None:
             return
         registry = CollectorRegistry()
         registry.register(CameraCollector(self.counts, self.stats, lambda: producer.stats))
+        if export is not None:
+            registry.register(SpanCounts(export))
         admin = Admin(registry, lambda: self._not_ready)
         self.admin_port = await admin.start(settings.admin_host, settings.admin_port)
         stack.push_async_callback(admin.close)
@@ -157,7 +177,8 @@ class ProducerRun:
 
     async def _show(self, plan: CameraPlan, producer: FrameProducer, start_s: float, *, alone: bool) -> None:
         try:
-            await run_camera(plan, producer, self.counts[plan.camera_id], start_s=start_s)
+            sink = self._traced or producer
+            await run_camera(plan, sink, self.counts[plan.camera_id], start_s=start_s)
         except Exception as error:
             # The others may run for months yet.
             if not alone and not isinstance(error, UnreachableError):
@@ -166,6 +187,8 @@ class ProducerRun:
 
     def _settled(self, frame: Frame, outcome: Outcome) -> None:
         self.counts[frame.camera_id].settled(len(frame.image), outcome)
+        if self._traced is not None:
+            self._traced.settled(frame, outcome)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The work's result; None where the stop came first, the work then being cancelled."""

@@ -17,6 +17,7 @@ from riverlens.kafka import KafkaSettings
 from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.topic_spec import TopicName
+from riverlens.tracing import Tracing, TracingEndpoint
 from riverlens_producer.address import read_address
 from riverlens_producer.cameras import (
     Camera,
@@ -130,6 +131,12 @@ class ProducerSettings(Settings):
     """Least level of log lines."""
     log_format: LogFormat = "text"
     """Log lines as text or as JSON."""
+    tracing: Tracing = "off"
+    """otlp: each frame begins a trace, spans go to an OpenTelemetry collector; needs riverlens[tracing]."""
+    tracing_endpoint: TracingEndpoint = "http://127.0.0.1:4318"
+    """The collector's OTLP/HTTP address."""
+    tracing_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Share of the frames that are traced, here and in all that follow."""
 
     def contradictions(self) -> list[str]:
         """Nothing to send, or cameras that nobody draws."""

@@ -1,0 +1,146 @@
+"""One trace from a camera's frame to its event, through a real Kafka, worker and model server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from riverlens.kafka import KafkaSettings
+from riverlens.trace_context import TraceContext, read_traceparent
+from tests.conftest import TopicSet
+from tests.harness.account import headers_of, settled
+from tests.harness.collector import Collector, Seen, collecting
+from tests.harness.fixtures import StartWorker
+from tests.harness.images import jpeg
+from tests.harness.topics import Put, put, read_all
+from tests.integration.producer_help import produce
+
+FRAMES = 12
+PREDICT = "tensorflow.serving.PredictionService/Predict"
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    """A collector for one test."""
+    async with collecting() as running:
+        yield running
+
+
+def _context(record: Any) -> TraceContext:
+    context = read_traceparent(headers_of(record)["traceparent"])
+    assert context is not None
+    return context
+
+
+def _span_of(collector: Collector, context: TraceContext) -> Seen:
+    (span,) = [span for span in collector.spans if span.span_id == f"{context.span_id:016x}"]
+    assert span.trace_id == f"{context.trace_id:032x}"
+    return span
+
+
+async def test_one_trace_leads_from_the_frame_to_its_event(
+    kafka: KafkaSettings,
+    topic_set: TopicSet,
+    workers: StartWorker,
+    collector: Collector,
+    tmp_path: Path,
+) -> None:
+    """Frame, spans and event share a trace id; the call has a trace of its own with a link to every frame."""
+    picture = tmp_path / "lobby.jpg"
+    picture.write_bytes(jpeg())
+    tracing: dict[str, Any] = {"tracing": "otlp", "tracing_endpoint": collector.url}
+    source = {"source": (str(picture),), "loop": True, "frames": FRAMES}
+    await produce(kafka, topic_set.frames, **source, **tracing, tracing_ratio=1.0)
+    # The frames wait on Kafka already: so calls hold several. A worker's own ratio is not asked for them.
+    worker = await workers(topic_set, **tracing, tracing_ratio=0.0)
+    account = await settled(kafka, topic_set, FRAMES)
+    account.check()
+    assert await worker.stop() == 0
+    events = await read_all(kafka, topic_set.events)
+    frames = {place: _context(record) for place, record in account.frames.items()}
+    for (place, frame), event in zip(sorted(frames.items()), events, strict=True):
+        _check_trace(collector, topic_set, frame, _context(event), place)
+    calls = [span for span in collector.spans if span.name == PREDICT]
+    linked = [link for call in calls for link in call.links]
+    processes = {(s.trace_id, s.span_id) for s in collector.spans if s.name == f"process {topic_set.frames}"}
+    assert set(linked) == processes
+    assert len(linked) == len(processes) == FRAMES
+    assert {call.parent_id for call in calls} == {""}
+    assert max(len(call.links) for call in calls) > 1
+    print()  # noqa: T201  # what the test is there to show
+    print(collector.tree(f"{_context(events[0]).trace_id:032x}"))  # noqa: T201  # as above
+    print(collector.tree(calls[0].trace_id))  # noqa: T201  # as above
+
+
+def _check_trace(
+    collector: Collector, topics: TopicSet, frame: TraceContext, event: TraceContext, place: tuple[int, int]
+) -> None:
+    assert event.trace_id == frame.trace_id
+    root, send = _span_of(collector, frame), _span_of(collector, event)
+    (process,) = [s for s in collector.trace(root.trace_id) if s.name == f"process {topics.frames}"]
+    assert (root.parent_id, process.parent_id, send.parent_id) == ("", root.span_id, process.span_id)
+    assert (root.service, root.kind, process.kind) == ("riverlens-producer", "PRODUCER", "CONSUMER")
+    assert (send.service, send.name) == ("riverlens-worker", f"send {topics.events}")
+    assert (process.attributes["messaging.destination.partition.id"], place[1]) == (
+        str(place[0]),
+        process.attributes["messaging.kafka.offset"],
+    )
+    assert process.attributes["riverlens.outcome"] == "published"
+    names = {s.name for s in collector.trace(root.trace_id) if s.parent_id == process.span_id}
+    assert names == {"queue decode", "decode", "queue predict", "predict", "queue order", send.name}
+    for span in collector.trace(root.trace_id):
+        assert span.start_ns <= span.end_ns
+    (predict,) = [s for s in collector.trace(root.trace_id) if s.name == "predict"]
+    (link,) = predict.links
+    (call,) = [s for s in collector.spans if (s.trace_id, s.span_id) == link]
+    assert call.name == PREDICT
+    assert (process.trace_id, process.span_id) in call.links
+
+
+async def test_exactly_once_and_failures_are_traced_alike(
+    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, collector: Collector
+) -> None:
+    """With transactions too; a frame without a context begins its trace here, a dead letter is an error."""
+    worker = await workers(
+        topic_set, tracing="otlp", tracing_endpoint=collector.url, tracing_ratio=1.0, delivery="exactly-once"
+    )
+    await put(kafka, topic_set.frames, [Put(jpeg()), Put(b"no image")])
+    account = await settled(kafka, topic_set, 2)
+    account.check()
+    (event,) = await read_all(kafka, topic_set.events, committed=True)
+    assert await worker.stop() == 0
+    process = {s.attributes["riverlens.outcome"]: s for s in collector.spans if s.name.startswith("process")}
+    assert _span_of(collector, _context(event)).parent_id == process["published"].span_id
+    assert process["published"].parent_id == ""
+    assert process["dead_lettered"].error
+    assert process["dead_lettered"].attributes["error.type"] == "unsupported"
+
+
+async def test_a_collector_that_is_away_costs_no_frame(
+    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
+) -> None:
+    """Every frame has its event, and the worker ends in time, with 0."""
+    worker = await workers(
+        topic_set, tracing="otlp", tracing_endpoint="http://127.0.0.1:9", tracing_ratio=1.0
+    )
+    await put(kafka, topic_set.frames, [Put(jpeg())] * 50)
+    account = await settled(kafka, topic_set, 50)
+    account.check()
+    assert await worker.stop() == 0
+    assert len(account.events) == 50
+
+
+async def test_nothing_of_opentelemetry_is_loaded_unless_wanted(
+    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
+) -> None:
+    """A worker without tracing passes a frame's context on as it came, and shows no metric of spans."""
+    worker = await workers(topic_set)
+    header = TraceContext(7, 8, sampled=True).traceparent()
+    await put(kafka, topic_set.frames, [Put(jpeg(), headers=[("traceparent", header.encode())])])
+    await settled(kafka, topic_set, 1)
+    (event,) = await read_all(kafka, topic_set.events)
+    assert headers_of(event)["traceparent"] == header
+    assert not [name for name in await worker.metrics() if "trace_spans" in name]
