@@ -114,17 +114,7 @@ def event_record(prediction: Prediction, topics: Topics, now_ms: int) -> Outgoin
         outputs=prediction.answer.outputs,
         traceparent=frame.traceparent,
     )
-    return Outgoing(
-        topic=topics.events,
-        partition=lease.partition,
-        key=frame.key(),
-        value=event.to_json(),
-        headers=event.headers(),
-        settled=Settled(source, Outcome.PUBLISHED),
-        captured_at_ms=frame.captured_at_ms,
-        made_at_ms=now_ms,
-        answered_s=prediction.answered_s,
-    )
+    return _said(event, Settled(source, Outcome.PUBLISHED), topics.events, now_ms, prediction.answered_s)
 
 
 @lru_cache(maxsize=16)
@@ -146,15 +136,24 @@ def drop_record(rejected: Rejected, topics: Topics, now_ms: int) -> Outgoing:
         age_ms=round(float(max(0, now_ms - frame.captured_at_ms)), 1),
         traceparent=frame.traceparent,
     )
+    return _said(drop, Settled(source, Outcome.DROPPED, rejected.reason), topics.events, now_ms)
+
+
+def _said(
+    said: Event | Drop, settled: Settled, topic: str, now_ms: int, answered_s: float | None = None
+) -> Outgoing:
+    """What is said of a frame, in the frame's place among the events."""
+    source = settled.source
     return Outgoing(
-        topic=topics.events,
-        partition=lease.partition,
-        key=frame.key(),
-        value=drop.to_json(),
-        headers=drop.headers(),
-        settled=Settled(source, Outcome.DROPPED, rejected.reason),
-        captured_at_ms=frame.captured_at_ms,
+        topic=topic,
+        partition=source.lease.partition,
+        key=source.frame.key(),
+        value=said.to_json(),
+        headers=said.headers(),
+        settled=settled,
+        captured_at_ms=source.frame.captured_at_ms,
         made_at_ms=now_ms,
+        answered_s=answered_s,
     )
 
 
