@@ -167,7 +167,7 @@ def _show(results: dict[str, Any]) -> None:
         ("At saturation", capacity_table(rows)),
         ("At a given load", latency_table(rows)),
         ("Beside the others", versus_table(rows)),
-        ("Targets", [row for row in target_table(targets(rows)) if row[3] != "not measured"]),
+        ("Targets", [row for row in target_table(targets(rows)) if row[-1] != "not measured"]),
     ):
         if len(table) > 1:
             print(f"\n{title}\n{plain(table)}")

@@ -61,18 +61,19 @@ def results_page(results: Mapping[str, Any], reasons: Reasons, plots: Sequence[s
     """RESULTS.md; `plots`: their paths from there."""
     rows: Sequence[Row] = results["rows"]
     checks = targets(rows)
+    missed = _missed(rows, checks, reasons)
     parts: list[str] = [
         "# What riverlens reaches, beside what others reach",
         _head(results),
         "## Does the comparison count?",
         "\n".join(verdict_lines(rows)),
-        _quiet(rows),
+        _quiet(rows, len(results["broken"])),
         "## How to read this page",
         _READ.format(disturbed=DISTURBED_CORES),
         "## Targets",
         _summary(checks),
-        markdown(target_table(checks)),
-        *_missed(rows, checks, reasons),
+        markdown(target_table(checks, _places(missed))),
+        *_with_reasons("Missed, and why", missed),
         "## Beside the others",
         *_beside(rows, reasons),
         *(f"![{plot}]({plot})" for plot in plots),
@@ -99,39 +100,55 @@ def _head(results: Mapping[str, Any]) -> str:
     return "  \n".join(lines)
 
 
-def _quiet(rows: Sequence[Row]) -> str:
+def _quiet(rows: Sequence[Row], broken: int) -> str:
     count = len(disturbed(rows))
-    if not count:
-        return f"None of the {len(rows)} runs was disturbed by others' work on the machine."
-    return f"{count} of the {len(rows)} runs were disturbed by others' work on the machine: see Disturbed."
+    told = f"None of the {len(rows)} runs was disturbed by others' work on the machine."
+    if count:
+        told = f"{count} of the {len(rows)} runs were disturbed by others' work on the machine: see Disturbed."
+    return f"{told} {broken} more broke, so their figures are missing: see Broken." if broken else told
 
 
 def _summary(checks: Iterable[Check]) -> str:
     states = [check.state for check in checks]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("met", "MISSED", "not measured"))
-    return f"{len(states)} targets: {counts}."
+    how = "The ratio is ours to the target; the number behind a missed one is that of its reason, below."
+    return f"{len(states)} targets: {counts}. {how}"
 
 
-def _missed(rows: Sequence[Row], checks: Iterable[Check], reasons: Reasons) -> Iterable[str]:
+_Reasoned = Mapping[str, Mapping[str, str]]
+"""What each reason is the reason of, its text by its key; numbered from 1 in this order."""
+
+
+def _missed(rows: Sequence[Row], checks: Iterable[Check], reasons: Reasons) -> _Reasoned:
     notes = hops_notes(Rows(rows))
-    missed = []
+    found: dict[str, dict[str, str]] = {}
     for check in (check for check in checks if check.state == "MISSED"):
         note = notes.get(check.key)
         # What the hops do not explain needs a reason of its own.
-        key = check.key + ("-with-hops" if note is not None and not note.met else "")
-        missed.append((key, check.what + (f" ({note.text})" if note else "")))
-    if missed:
-        yield "### Missed, and why"
-        yield _with_reasons(missed, reasons)
+        reason = why(check.key + ("-with-hops" if note is not None and not note.met else ""), reasons)
+        found.setdefault(reason, {})[check.key] = check.what + (f" ({note.text})" if note else "")
+    return found
 
 
-def _with_reasons(missed: Iterable[tuple[str, str]], reasons: Reasons) -> str:
-    """Each reason once, below what it is the reason of: (key, text)."""
-    found: dict[str, list[str]] = {}
-    for key, text in missed:
-        found.setdefault(why(key, reasons), []).append(text)
-    parts = ["\n".join(f"- {text}" for text in texts) + f"\n\n  {reason}" for reason, texts in found.items()]
-    return "\n\n".join(parts)
+def _behind(rows: Sequence[Row], reasons: Reasons) -> _Reasoned:
+    found: dict[str, dict[str, str]] = {}
+    for one in versus(rows):
+        if one.standing == "behind":
+            found.setdefault(why(one.key, reasons), {})[one.key] = f"{one.scenario}, {one.figure}"
+    return found
+
+
+def _places(found: _Reasoned) -> dict[str, int]:
+    """The number of the reason, by key."""
+    return {key: place for place, texts in enumerate(found.values(), 1) for key in texts}
+
+
+def _with_reasons(title: str, found: _Reasoned) -> Iterable[str]:
+    """Each reason once, above what it is the reason of."""
+    if found:
+        yield f"### {title}"
+        for place, (reason, texts) in enumerate(found.items(), 1):
+            yield "\n".join([f"{place}. {reason}", *(f"   - {text}" for text in texts.values())])
 
 
 def _beside(rows: Sequence[Row], reasons: Reasons) -> Iterable[str]:
@@ -142,11 +159,9 @@ def _beside(rows: Sequence[Row], reasons: Reasons) -> Iterable[str]:
     standings = [one.standing for one in found]
     counts = ", ".join(f"{standings.count(standing)} {standing}" for standing in ("ahead", "level", "behind"))
     yield f"riverlens against the better of the two others: {counts}."
-    yield markdown(versus_table(rows))
-    behind = [one for one in found if one.standing == "behind"]
-    if behind:
-        yield "### Behind, and why"
-        yield _with_reasons([(one.key, f"{one.scenario}, {one.figure}") for one in behind], reasons)
+    behind = _behind(rows, reasons)
+    yield markdown(versus_table(rows, _places(behind)))
+    yield from _with_reasons("Behind, and why", behind)
 
 
 def _table(title: str, text: str, table: Table) -> Iterable[str]:

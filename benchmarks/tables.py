@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.checks import HOPS, OURS, Check, Row, Rows, latency, ratio
 from benchmarks.targets.speed import DEVICES, LOADS, ORACLES, with_hops
@@ -68,21 +68,31 @@ def latency_table(rows: Iterable[Row]) -> Table:
     return table
 
 
-def target_table(checks: Iterable[Check]) -> Table:
-    """Each target, what was measured, and whether that is enough."""
-    table = [["target", "measured", "bound", ""]]
+_NO_PLACES: Mapping[str, int] = {}
+
+
+def target_table(checks: Iterable[Check], places: Mapping[str, int] = _NO_PLACES) -> Table:
+    """Each target, ours, their ratio, and whether that is enough; `places`: the reasons' numbers by key."""
+    table = [["what", "ours", "target", "ratio", ""]]
     for check in checks:
         bound = "-" if check.bound is None else f"{'<=' if check.most else '>='} {check.bound:.4g}"
-        table.append([check.what, _number(check.value, ".4g"), bound, check.state])
+        share = _number(ratio(check.value, check.bound), ".2f")
+        state = _with_place(check.state, places.get(check.key))
+        table.append([check.what, _number(check.value, ".4g"), bound, share, state])
     return table
 
 
-def versus_table(rows: Sequence[Row]) -> Table:
-    """Ours beside the others', figure by figure."""
+def _with_place(word: str, place: int | None) -> str:
+    return word if place is None else f"{word} ({place})"
+
+
+def versus_table(rows: Sequence[Row], places: Mapping[str, int] = _NO_PLACES) -> Table:
+    """Ours beside the others', figure by figure; `places`: the reasons' numbers by key."""
     table = [["scenario", "figure", "riverlens", "engineer", "one by one", ""]]
     for one in versus(rows):
         values = (_short(value) for value in (one.ours, one.engineer, one.one_by_one))
-        table.append([one.scenario, one.figure, *values, one.standing])
+        standing = _with_place(one.standing, places.get(one.key))
+        table.append([one.scenario, one.figure, *values, standing])
     return table
 
 

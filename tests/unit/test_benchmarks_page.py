@@ -215,6 +215,7 @@ def test_the_page_says_so_where_others_worked_or_a_run_broke() -> None:
     assert "saturation-slow-jpeg / riverlens: 0.80 cores" in page.partition("## Disturbed")[2]
     assert "saturation-slow-jpeg / engineer: 0.50, 0.10" in page.partition("## Done twice")[2]
     assert "soak / riverlens: it fell over" in page.partition("## Broken")[2]
+    assert "1 more broke" in page.partition("## How")[0]
     assert "The comparison counts." in page
     assert "THE COMPARISON IS VOID" in _page(rows[:2])
 
@@ -239,3 +240,11 @@ def test_the_hops_are_added_to_the_oracle() -> None:
 def test_the_plot_has_a_line_for_each_stack_and_the_oracle() -> None:
     """p50 and p99 of each."""
     assert latency_plot(_rows(), "slow", 300).count("<polyline") == 6
+
+
+def test_a_missed_target_stands_beside_its_ratio_and_the_number_of_its_reason() -> None:
+    """75 ms of 70.2 are 1.07 times what is allowed; the reason of that number stands below the table."""
+    page = _page([*_rows()[:4], _paced("riverlens", 75, 85)])
+    [line] = [line for line in page.splitlines() if line.startswith("| slow device at 60 %: p50 ms")]
+    assert line.endswith("| 75 | <= 70.2 | 1.07 | MISSED (1) |")
+    assert f"\n1. {NONE_GIVEN} latency-slow-60-p50\n   - slow device at 60 %: p50 ms" in page
