@@ -104,7 +104,7 @@ def _quiet(rows: Sequence[Row], broken: int) -> str:
     count = len(disturbed(rows))
     told = f"None of the {len(rows)} runs was disturbed by others' work on the machine."
     if count:
-        told = f"{count} of the {len(rows)} runs were disturbed by others' work on the machine: see Disturbed."
+        told = f"Others' work on the machine disturbed {count} of the {len(rows)} runs: see Disturbed."
     return f"{told} {broken} more broke, so their figures are missing: see Broken." if broken else told
 
 
