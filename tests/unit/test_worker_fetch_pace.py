@@ -67,6 +67,42 @@ def test_an_answer_that_filled_the_batch_early_says_nothing_of_lateness() -> Non
     assert pace.margin_s == before_s
 
 
+def test_a_backlog_is_answered_at_once_however_large_the_frames_are() -> None:
+    """Kafka counts 1 MiB of a partition at most: more is never asked for, or it would hold what is there."""
+    pace = FetchPace()
+    pace.answered(10, 4_000_000, 0.0)
+    assert pace.terms(Demand(0.3, 32), 0.0).least_bytes == 1024 * 1024
+
+
+def test_frames_come_early_enough_to_be_decoded() -> None:
+    """Where a batch's decode takes longer than the margin leaves for it, its frames come as much earlier."""
+    quick, slow = (FetchPace().terms(Demand(0.3, 32, decode_s), 0.0).hold_ms for decode_s in (0.015, 0.12))
+    assert quick == FetchPace().terms(Demand(0.3, 32), 0.0).hold_ms
+    assert slow == pytest.approx(quick - 100, abs=1)
+    assert FetchPace().terms(Demand(0.1, 32, 0.2), 0.0) == ORDINARY
+
+
+def test_looking_again_while_a_fetch_is_held_changes_nothing_of_what_is_learnt() -> None:
+    """The lateness is of the fetch that is under way, whatever would be asked of the next one."""
+    looked, plain = FetchPace(), FetchPace()
+    for pace in (looked, plain):
+        held_s = pace.terms(Demand(0.2, 8), 0.0).hold_ms / 1000
+        if pace is looked:
+            pace.terms(Demand(0.1, 8), 0.1)
+            pace.terms(Demand(0.0, 8), held_s)
+        pace.answered(4, 4_000, held_s + 0.03)
+    assert looked.margin_s == plain.margin_s > FetchPace().margin_s
+
+
+def test_a_frame_long_after_a_hold_was_not_kept_by_it() -> None:
+    """A held fetch that brought nothing is over; the next answer says nothing of how late it came."""
+    pace = FetchPace()
+    before_s = pace.margin_s
+    pace.terms(Demand(0.2, 8), 0.0)
+    pace.answered(1, 1_000, 5.0)
+    assert pace.margin_s == before_s
+
+
 @given(
     st.lists(
         st.tuples(

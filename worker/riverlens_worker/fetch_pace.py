@@ -19,6 +19,8 @@ _LATE_S = 0.005
 _MOST_MARGIN_S = 0.05
 _LEAST_HOLD_S = 0.01
 """Shorter holds save nothing."""
+_MOST_BYTES = 1024 * 1024
+"""Of one partition Kafka counts no more towards a fetch: with more wanted, a backlog is held as well."""
 _FADE = 0.9
 
 
@@ -30,10 +32,12 @@ class Demand:
         due_in_s: when it will leave, in seconds from now; not above 0 where a first frame could leave at
             once, or nobody knows.
         rows: how many more rows would fill it; 0 where it is full.
+        decode_s: what the decode of so many frames takes, all threads together.
     """
 
     due_in_s: float
     rows: int
+    decode_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +69,24 @@ class FetchPace:
         return min(_INTO_BATCH_S + self._late_s + 2 * self._spread_s, _MOST_MARGIN_S)
 
     def terms(self, demand: Demand, now_s: float) -> Terms:
-        """The terms of the fetch that begins now."""
-        hold_s = min(demand.due_in_s - self.margin_s, ORDINARY.hold_ms / 1000)
+        """The terms of a fetch that begins now; one that is under way keeps those it began with."""
+        into_batch_s = self.margin_s + max(0.0, demand.decode_s - _INTO_BATCH_S)
+        hold_s = min(demand.due_in_s - into_batch_s, ORDINARY.hold_ms / 1000)
         if demand.rows <= 0 or hold_s < _LEAST_HOLD_S:
-            self._held_until_s = None
             return ORDINARY
-        self._held_until_s = now_s + hold_s
-        return Terms(int(hold_s * 1000), max(1, int(demand.rows * self._mean_bytes)))
+        if self._held_until_s is None or now_s > self._held_until_s + _MOST_MARGIN_S:
+            self._held_until_s = now_s + hold_s
+        wanted_bytes = int(demand.rows * self._mean_bytes)
+        return Terms(int(hold_s * 1000), min(max(1, wanted_bytes), _MOST_BYTES))
 
     def answered(self, frames: int, nbytes: int, now_s: float) -> None:
         """So many frames (at least one), of so many bytes together, came of the last fetch."""
         mean_bytes = nbytes / frames
         self._mean_bytes += (1 - _FADE) * (mean_bytes - self._mean_bytes) if self._mean_bytes else mean_bytes
-        if self._held_until_s is not None and now_s >= self._held_until_s:
-            step_s = now_s - self._held_until_s - self._late_s
+        late_s = -1.0 if self._held_until_s is None else now_s - self._held_until_s
+        # Later than that it is another fetch's answer: the held one brought nothing.
+        if 0 <= late_s <= _MOST_MARGIN_S:
+            step_s = late_s - self._late_s
             self._late_s += (1 - _FADE) * step_s
             self._spread_s += (1 - _FADE) * (abs(step_s) - self._spread_s)
         self._held_until_s = None

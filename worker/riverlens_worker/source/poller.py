@@ -29,7 +29,7 @@ from riverlens.errors import UnreachableError
 from riverlens.kafka import refused
 from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Backoff
-from riverlens_worker.fetch_pace import FetchPace
+from riverlens_worker.fetch_pace import ORDINARY, FetchPace, Terms
 from riverlens_worker.messages import dead_letter
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.source.state import SourceState
@@ -125,21 +125,23 @@ class Poller:
     async def _poll_once(self) -> None:
         state = self._state
         asked = self._choose()
+        terms = self._pace.terms(state.demand(), state.now_s())
+        self._set(terms)
         if len(state.leases) and not asked:
             await self._wait_for_room()
             return
         partitions = [state.topic_partition(lease) for lease in asked]
-        self._set_pace()
-        polled = await state.consumer.getmany(*partitions, timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        # Where a hold ends with nothing, aiokafka asks again by itself: not under the same terms.
+        wait_ms = min(_POLL_MS, terms.hold_ms)
+        polled = await state.consumer.getmany(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
         if records := sum(map(len, polled.values())):
             nbytes = sum(len(each) * len(each[0].value or b"") for each in polled.values())
             self._pace.answered(records, nbytes, state.now_s())
         for gap in self._take_in(polled):
             await self._count_expired(gap)
 
-    def _set_pace(self) -> None:
-        """Terms for the fetch that follows when this poll has taken what is there."""
-        terms = self._pace.terms(self._state.demand(), self._state.now_s())
+    def _set(self, terms: Terms) -> None:
+        """Of the fetch that follows when a poll has taken what is there."""
         fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka takes terms only at the start
         fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = terms.hold_ms, terms.least_bytes  # noqa: SLF001  # the same
 
@@ -152,8 +154,9 @@ class Poller:
         gaps: list[_Gap] = []
         for tp, records in polled.items():
             lease = self._state.leases.get(tp.partition)
-            # aiokafka hands out records while partitions are still being assigned: not yet ours.
-            if lease is not None and lease.open:
+            # aiokafka hands out records while partitions are still being assigned: not yet ours. After the
+            # end those before them have been given up: nothing may pass them.
+            if lease is not None and lease.open and not self._state.ended:
                 gaps += self._admit(lease, records)
         return gaps
 
@@ -237,6 +240,7 @@ class Poller:
     async def _isolate(self) -> None:
         """Ask each partition alone, record by record where it raises, and dead-letter the guilty offset."""
         self._seek_all_back()
+        self._set(ORDINARY)  # each record is fetched by itself
         # Side by side: an idle partition takes its whole poll time to say that it has nothing.
         open_leases = [lease for lease in self._state.leases if lease.open]
         errors = await asyncio.gather(*map(self._examine, open_leases), return_exceptions=True)
@@ -279,7 +283,7 @@ class Poller:
                 if found:
                     return
             except _PARSE_ERRORS as error:
-                if not lease.open:
+                if self._state.ended or not lease.open:
                     return  # the poll outlasted a rebalance: the record is the next owner's to find
                 found = True
                 self._set_aside(lease, lease.next_offset, error)
@@ -292,7 +296,5 @@ class Poller:
         self._hand_over(lease, [rejected], 0)
 
     async def _poll_alone(self, lease: PartitionLease, limit: int) -> None:
-        """Poll one partition."""
         tp = self._state.topic_partition(lease)
-        polled = await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit)
-        self._take_in(polled)
+        self._take_in(await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit))
