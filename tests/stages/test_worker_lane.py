@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from aiokafka.errors import IllegalOperation, KafkaConnectionError, ProducerFenced
+from aiokafka.errors import KafkaConnectionError, ProducerFenced
 
 from riverlens_worker.messages import Outcome, Settled
 from riverlens_worker.offsets import PartitionLease
@@ -18,61 +15,18 @@ from riverlens_worker.publisher import lane as lane_module
 from riverlens_worker.publisher.lane import Lane, LanePorts
 from riverlens_worker.publisher.outbox import Outgoing
 from riverlens_worker.settings import WorkerSettings
+from tests.harness.transactional import Log, Producer
 from tests.worker_parts import leased
-
-
-@dataclass
-class Log:
-    """What reached readers, in order, and the group's committed offset."""
-
-    published: list[int] = field(default_factory=list)
-    committed: int | None = None
-    made: int = 0
-    ended: list[Producer] = field(default_factory=list)
-
-
-class Producer:
-    """Transactions on a `Log`; `fails` is raised by the next commit, before it has an effect."""
-
-    def __init__(self, log: Log, fails: BaseException | None = None, *, fails_send: bool = False) -> None:
-        self._log, self._fails, self._fails_send = log, fails, fails_send
-        self._open: list[int] = []
-        self._offset = 0
-        self._txn_manager = SimpleNamespace(_transaction_waiter=None)
-
-    async def begin_transaction(self) -> None:
-        """Nothing is sent yet."""
-        self._open = []
-
-    async def partitions_for(self, _: str) -> set[int]:
-        """One partition each."""
-        return {0}
-
-    async def send(self, _: str, value: bytes, **__: Any) -> asyncio.Future[object]:
-        """Acknowledged at once."""
-        if self._fails_send and self._open:
-            raise IllegalOperation
-        self._open.append(int(value))
-        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        done.set_result(object())
-        return done
-
-    async def send_offsets_to_transaction(self, offsets: dict[Any, Any], _: str) -> None:
-        """Of the one partition."""
-        (self._offset,) = (each.offset for each in offsets.values())
-
-    async def commit_transaction(self) -> None:
-        """All or nothing."""
-        if self._fails is not None:
-            raise self._fails
-        self._log.published += self._open
-        self._log.committed = self._offset
 
 
 def entry(lease: PartitionLease, offset: int) -> Outgoing:
     """An event whose value is its frame's offset."""
     settled = Settled(leased(lease, offset), Outcome.PUBLISHED)
     return Outgoing("detections", 0, b"lobby", b"%d" % offset, (), settled, 0, 0)
+
+
+def _offsets(log: Log) -> list[int]:
+    return [int(value) for _, value in log.published]
 
 
 @asynccontextmanager
@@ -108,15 +62,14 @@ async def running(
 def _ended(monkeypatch: pytest.MonkeyPatch) -> None:
     async def end(producer: Producer, *, grace_s: float) -> None:
         assert grace_s == 0
-        if producer not in producer._log.ended:
-            producer._log.ended.append(producer)
+        await producer._log.end(producer, grace_s=grace_s)
 
     monkeypatch.setattr(lane_module, "end_client", end)
 
 
 async def until_told(lane: Lane, told: list[int], count: int) -> None:
     """Wait until so many entries are done with."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await lane.changed.until(lambda: len(told) >= count)
 
 
@@ -134,7 +87,7 @@ async def test_what_a_former_owner_published_meanwhile_is_not_published_again() 
         for offset in range(2, 8):
             lane.add(entry(lane.lease, offset))
         await until_told(lane, told, 8)
-    assert log.published == [5, 6, 7]
+    assert _offsets(log) == [5, 6, 7]
     assert (told, log.committed) == (list(range(8)), 8)
 
 
@@ -149,7 +102,7 @@ async def test_an_error_in_mid_burst_ends_the_producer_not_the_worker() -> None:
         for offset in range(3):
             lane.add(entry(lane.lease, offset))
         await until_told(lane, told, 3)
-    assert log.published == [0, 1, 2]
+    assert _offsets(log) == [0, 1, 2]
 
 
 async def test_a_recovery_that_fails_half_way_leaves_no_producer_behind() -> None:
@@ -167,4 +120,4 @@ async def test_a_recovery_that_fails_half_way_leaves_no_producer_behind() -> Non
         lane.add(entry(lane.lease, 0))
         await until_told(lane, told, 1)
     assert (log.made, len(log.ended)) == (2, 2)
-    assert log.published == [0]
+    assert _offsets(log) == [0]

@@ -65,6 +65,10 @@ class Changes:
         self._cameras[camera_id] = camera
         return first or self._changed(camera, counts, at_ms)
 
+    def forget(self, camera_id: str) -> None:
+        """Its next frame is an event, whatever it shows."""
+        self._cameras.pop(camera_id, None)
+
     def _changed(self, camera: _Camera, counts: Counts, at_ms: int) -> bool:
         if not camera.held and camera.told == counts:
             return False

@@ -166,19 +166,19 @@ class Publisher:
             if self._chooser is not None:
                 result = self._chooser.choose(result)
         if isinstance(result, Prediction):
-            await self._deliver(event_record(result, self._topics, now_ms), result)
+            outgoing = event_record(result, self._topics, now_ms)
         elif result.outcome is Outcome.DEAD_LETTERED:
-            await self._deliver(dead_letter_record(result, self._topics, now_ms), result)
+            outgoing = dead_letter_record(result, self._topics, now_ms)
         elif self._settings.publish_drops:
-            await self._deliver(drop_record(result, self._topics, now_ms), result)
+            outgoing = drop_record(result, self._topics, now_ms)
         else:
             if self._tracer is not None:
                 self._tracer.passed_over(result)
             self._delivery.pass_over(Settled(source, result.outcome, result.reason))
-
-    async def _deliver(self, outgoing: Outgoing, result: Result) -> None:
-        traced = None if self._tracer is None else self._tracer.record_made(result)
-        await self._delivery.deliver(with_trace(outgoing, traced))
+            return
+        if self._tracer is not None:
+            outgoing = with_trace(outgoing, self._tracer.record_made(result))
+        await self._delivery.deliver(outgoing)
 
     def _observe_stages(self, prediction: Prediction) -> None:
         """The stages that the event's `timing_ms` tells; predict and publish are timed where they happen."""
@@ -204,9 +204,11 @@ class Publisher:
             if outgoing.answered_s is not None:
                 metrics.stage[Stage.PUBLISH].observe(time.monotonic() - outgoing.answered_s)
             metrics.camera_frames(source.frame.camera_id).inc()
-        if self._tracer is not None and outgoing.traced is not None:
+        if outgoing.traced is not None and self._tracer is not None:
             outcome = Outcome.FENCED if source.lease.fenced else outgoing.settled.outcome
             self._tracer.settled(outgoing.traced, outcome)
         if outgoing.settled.outcome is Outcome.DEAD_LETTERED and not source.lease.fenced:
             self._notices.tell(outgoing, time.monotonic())
+            if self._chooser is not None:
+                self._chooser.dead_lettered(outgoing.settled)
         self._ports.settle(outgoing.settled)

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Self
 
+from riverlens.dead_letter import Reason
 from riverlens.drop import DropReason
 from riverlens_worker.changes import Changes, counts_of
-from riverlens_worker.messages import Prediction, Rejected, dropped
+from riverlens_worker.messages import Prediction, Rejected, Settled, dropped
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.selection import Selection
 from riverlens_worker.settings import WorkerSettings
+
+_IN_PLACE_OF_EVENTS = (Reason.EVENT_TOO_LARGE.value, Reason.EVENT_REJECTED.value)
 
 
 class Chooser:
@@ -45,6 +48,12 @@ class Chooser:
         if counts is None or changes.differs(frame.camera_id, counts, frame.captured_at_ms):
             return prediction
         return dropped(source, DropReason.UNCHANGED)
+
+    def dead_lettered(self, settled: Settled) -> None:
+        """A dead letter is on Kafka. Where it took an event's place, the camera's next frame is an event."""
+        changes = self._changes.get(settled.source.lease)
+        if changes is not None and settled.reason in _IN_PLACE_OF_EVENTS:
+            changes.forget(settled.source.frame.camera_id)
 
     def forget(self, leases: Iterable[PartitionLease]) -> None:
         """These leases have ended."""
