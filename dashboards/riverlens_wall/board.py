@@ -9,7 +9,7 @@ from typing import Any
 from riverlens.event import Event, read_event
 from riverlens.frame import read_frame
 from riverlens_wall import pipeline
-from riverlens_wall.cameras import RATE_S, Camera, Cameras, Place
+from riverlens_wall.cameras import RATE_S, Camera, Cameras
 from riverlens_wall.kept import KeptEvents
 from riverlens_wall.looks import look_at
 from riverlens_wall.pipeline import Lately, Seen
@@ -17,13 +17,14 @@ from riverlens_wall.rates import Meter
 from riverlens_wall.readings import Reading
 from riverlens_wall.settings import WallSettings
 from riverlens_wall.timeline import Timeline, labels_of
+from riverlens_wall.waiting import Place
 
 logger = logging.getLogger(__name__)
 
 _KEPT_BYTES = 32 * 1024 * 1024
 _SHOWN_LABELS = 10
 _SILENT_S = 4.0
-_SILENT_INTERVALS = 4.0
+_SILENT_GAPS = 4.0
 
 
 class Board:
@@ -79,7 +80,14 @@ class Board:
 
     def frames_began(self) -> None:
         """Frames are read from the end on, anew."""
-        self.cameras.reading_frames_again()
+        self._begin(come=True)
+
+    def frames_ended(self) -> None:
+        """Frames are read no more; none is held."""
+        self._begin(come=False)
+
+    def _begin(self, *, come: bool) -> None:
+        self.cameras.reading_frames_again(come=come)
         self._frames = Meter(RATE_S)
         self._first_frame_s = None
 
@@ -159,7 +167,5 @@ class Board:
 
 
 def _is_silent(camera: Camera, now_s: float) -> bool:
-    """Whether it sends nothing: for longer than several of its own intervals, at least some seconds."""
-    rate = max(camera.frames.per_second(now_s), camera.events.per_second(now_s))
-    limit_s = max(_SILENT_S, _SILENT_INTERVALS / rate) if rate else _SILENT_S
-    return now_s - camera.seen_s > limit_s
+    """Whether it sends nothing: for several times as long as it usually does, and some seconds."""
+    return now_s - camera.seen_s > max(_SILENT_S, _SILENT_GAPS * camera.gap_s)

@@ -6,7 +6,7 @@ the order of its frames, so a frame that is passed over has none: it was dropped
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from riverlens.event import Event
 from riverlens.frame import Frame
 from riverlens_wall.looks import Look
 from riverlens_wall.rates import Meter
+from riverlens_wall.waiting import HeldFrame, Place, Waiting
 
 RATE_S = 10
 DROPS_S = 60
@@ -23,29 +24,6 @@ PATIENCE_S = 3.0
 """For so long a frame with its event is shown although newer frames, without one, are there."""
 _EARLY_ANSWERS = 256
 """Events of one camera that wait for their frames: they come milliseconds apart."""
-
-
-class Place(NamedTuple):
-    """Where a frame lies on the frames topic."""
-
-    partition: int
-    offset: int
-
-
-@dataclass(slots=True)
-class HeldFrame:
-    """A frame as the wall keeps it. `image` is None where it is not shown, or too large to keep."""
-
-    place: Place
-    image: bytes | None
-    look: Look
-    captured_at_ms: int
-    sequence: int | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes it holds."""
-        return len(self.image) if self.image is not None else 0
 
 
 class Shown(NamedTuple):
@@ -62,12 +40,14 @@ class Camera:
     Attributes:
         key: its number on the wall, from 0, never used again.
         seen_s: when a frame or an event of it last came.
+        gap_s: for how long it usually says nothing: at least the last pause, and half of the longest before.
         without_event: frames passed over in the last minute: dropped, or dead letters.
     """
 
     key: int
     camera_id: str
     seen_s: float
+    gap_s: float = 0.0
     frames: Meter = field(default_factory=lambda: Meter(RATE_S))
     events: Meter = field(default_factory=lambda: Meter(RATE_S))
     dropped: Meter = field(default_factory=lambda: Meter(DROPS_S))
@@ -76,7 +56,7 @@ class Camera:
     answered: Shown | None = None
     answered_s: float = 0.0
     last_event: Event | None = None
-    waiting: deque[HeldFrame] = field(default_factory=deque)
+    waiting: Waiting = field(default_factory=Waiting)
     answers: OrderedDict[Place, Event | Drop] = field(default_factory=OrderedDict)
 
     def to_show(self, now_s: float) -> Shown | None:
@@ -92,11 +72,14 @@ class Camera:
     @property
     def nbytes(self) -> int:
         """Bytes of all frames that it holds; one held twice counts once."""
-        held = {id(frame): frame.nbytes for frame in self.waiting}
-        for frame in (self.newest, self.answered.frame if self.answered else None):
-            if frame is not None:
-                held[id(frame)] = frame.nbytes
-        return sum(held.values())
+        shown = {id(frame): frame.nbytes for frame in self.shown if not frame.waits}
+        return self.waiting.nbytes + sum(shown.values())
+
+    @property
+    def shown(self) -> list[HeldFrame]:
+        """The frames that a tile may show: the newest, and the last one with an event."""
+        answered = self.answered.frame if self.answered else None
+        return [frame for frame in (self.newest, answered) if frame is not None]
 
 
 class Cameras:
@@ -114,6 +97,7 @@ class Cameras:
         self._by_key: dict[int, Camera] = {}
         self._others: dict[str, float] = {}
         self._next_key = 0
+        self._frames_come = False
         self._read_to: dict[int, int] = {}
         self._answered_from: dict[int, int] = {}
         self._answered_to: dict[int, int] = {}
@@ -163,7 +147,7 @@ class Cameras:
         elif answer is None and self._passed_over(place):
             camera.without_event.add(now_s)
         elif answer is None:
-            camera.waiting.append(held)
+            camera.waiting.add(held)
         self._trim(camera)
 
     def add_answer(self, answer: Event | Drop, now_s: float) -> None:
@@ -184,19 +168,25 @@ class Cameras:
         else:
             camera.events.add(now_s)
             camera.last_event = answer
-        held = next((frame for frame in camera.waiting if frame.place == place), None)
+        held = camera.waiting.meet(place)
         if held is not None:
-            camera.waiting.remove(held)
             if isinstance(answer, Event):
                 self._join(camera, held, answer, now_s)
-        elif not self._is_past(place):
+        elif self._frames_come and not self._is_past(place):
             camera.answers[place] = answer
             if len(camera.answers) > _EARLY_ANSWERS:
                 camera.answers.popitem(last=False)
 
-    def reading_frames_again(self) -> None:
-        """Frames are read from another place on: what waits for its counterpart waits in vain."""
+    def reading_frames_again(self, *, come: bool = True) -> None:
+        """Frames are read from another place on, or no more: what waits for its counterpart waits in vain.
+
+        Args:
+            come: False where no frames are read from now on, so that events wait for none.
+        """
+        self._frames_come = come
         self._read_to.clear()
+        # The topic may have been made anew: its offsets then begin at 0 again.
+        self.reading_events_again()
         for camera in self:
             camera.waiting.clear()
             camera.answers.clear()
@@ -232,23 +222,21 @@ class Cameras:
             self._next_key += 1
             for each in self:
                 self._trim(each)
+        camera.gap_s = max(now_s - camera.seen_s, camera.gap_s / 2)
         camera.seen_s = now_s
         return camera
 
     def _join(self, camera: Camera, frame: HeldFrame, event: Event, now_s: float) -> None:
         camera.answered, camera.answered_s = Shown(frame, event), now_s
         # Older frames are of no use: a tile only goes forward.
-        while camera.waiting and camera.waiting[0].captured_at_ms <= frame.captured_at_ms:
-            camera.waiting.popleft()
+        camera.waiting.drop_until(frame.captured_at_ms)
 
     def _pass_over(self, place: Place, now_s: float, *, counted: bool) -> None:
         """Frames of this partition before `place` that still wait have no event, and wait no longer."""
         for camera in self:
-            if any(_before(frame.place, place) for frame in camera.waiting):
-                left = [frame for frame in camera.waiting if not _before(frame.place, place)]
-                if counted:
-                    camera.without_event.add(now_s, len(camera.waiting) - len(left))
-                camera.waiting = deque(left)
+            passed = camera.waiting.pass_over(place)
+            if passed and counted:
+                camera.without_event.add(now_s, passed)
 
     def _passed_over(self, place: Place) -> bool:
         """Whether the event of this frame would have been seen by now."""
@@ -260,17 +248,11 @@ class Cameras:
 
     def _trim(self, camera: Camera) -> None:
         """Keep to the share: frames that wait go first, the oldest first, then what is shown."""
-        excess = camera.nbytes - self._share
-        while excess > 0 and camera.waiting:
-            gone = camera.waiting.popleft()
-            excess -= 0 if gone is camera.newest else gone.nbytes
+        while camera.nbytes > self._share and camera.waiting:
+            camera.waiting.drop_oldest()
         if camera.nbytes <= self._share:
             return
-        for frame in (camera.newest, camera.answered.frame if camera.answered else None):
-            if frame is not None and frame.nbytes > self._share // 2:
+        for frame in camera.shown:
+            if frame.nbytes > self._share // 2:
                 frame.look = Look("", frame.look.size, "too many cameras for its size; see memory_mib")
                 frame.image = None
-
-
-def _before(one: Place, other: Place) -> bool:
-    return one.partition == other.partition and one.offset < other.offset

@@ -28,9 +28,12 @@ HEADERS = {
 
 def is_allowed(host: str, origin: str | None, names: Collection[str]) -> bool:
     """Whether a request with these headers comes from our own page. `names`: allowed host names."""
-    name = (urlsplit(f"//{host}").hostname or "").lower() if _is_plain(host) else ""
-    known = name == "localhost" or name in names or _is_address(name)
-    return known and (origin is None or urlsplit(origin).netloc.lower() == host.lower())
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").lower() if _is_plain(host) else ""
+        ours = origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # half a bracket, as in http://[
+        return False
+    return ours and (name == "localhost" or name in names or _is_address(name))
 
 
 def _is_plain(host: str) -> bool:

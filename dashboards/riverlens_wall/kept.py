@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from riverlens_wall.cameras import Place
+from riverlens_wall.waiting import Place
 
 
 class KeptEvents:

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from riverlens_wall import wire
-from riverlens_wall.cameras import Camera, Cameras, Place, Shown
+from riverlens_wall.cameras import Camera, Cameras, Shown
 from riverlens_wall.looks import Look
 from riverlens_wall.scaling import UnscalableError, goes_as_it_is, scaled
+from riverlens_wall.waiting import Place
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Painter:
             return False
         image, note = await self._image(shown, width)
         body = wire.head(camera.key, shown, time.time_ns() // 1_000_000, note)
-        if image and not goes_as_it_is(shown.frame.image or b""):
+        if image and not goes_as_it_is(shown.frame.image or b"", shown.frame.look):
             body["mime"] = "image/jpeg"
         self._number += 1
         message = wire.picture(body, image)
@@ -98,7 +99,7 @@ class Painter:
         image = frame.image
         if image is None or frame.look.note:
             return b"", frame.look.note or "no image"
-        if goes_as_it_is(image):
+        if goes_as_it_is(image, frame.look):
             return image, ""
         try:
             loop = asyncio.get_running_loop()

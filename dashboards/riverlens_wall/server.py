@@ -14,7 +14,6 @@ from aiohttp import web
 from riverlens._version import __version__
 from riverlens.errors import SetupError, UnreachableError
 from riverlens_wall.board import Board
-from riverlens_wall.cameras import Place
 from riverlens_wall.guard import add_headers, guard
 from riverlens_wall.looks import look_at
 from riverlens_wall.pages import Pages
@@ -22,6 +21,7 @@ from riverlens_wall.painter import Painter
 from riverlens_wall.reader import ReaderStatus, TopicReader
 from riverlens_wall.settings import WallSettings
 from riverlens_wall.viewers import Viewers
+from riverlens_wall.waiting import Place
 from riverlens_wall.whole_frame import GoneError, WholeFrames
 from riverlens_wall.workers import Workers
 
@@ -128,7 +128,7 @@ class Wall:
                     task.cancel()
                 await asyncio.gather(*parts, return_exceptions=True)
                 self._frames_status = ReaderStatus("idle")
-                self._board.frames_began()
+                self._board.frames_ended()
 
     async def _until_unwatched(self, parts: Sequence[asyncio.Task[None]]) -> None:
         left_s: float | None = None

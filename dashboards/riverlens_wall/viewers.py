@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import WSMsgType, web
 
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _ACK_WITHIN_S = 30.0
 _HEARTBEAT_S = 20.0
 _MAX_MESSAGE_BYTES = 16 * 1024
+_GOODBYE_S = 1.0
 _TOO_MANY = 1013
 """WebSocket's close code `try again later`."""
 
@@ -45,6 +46,7 @@ class Viewer:
                 case Watch() as watch:
                     if watch.width != self.watch.width:
                         self._sent.clear()
+                    self._sent = {key: number for key, number in self._sent.items() if key in watch.keys}
                     self.watch = watch
                     self.changed.set()
                 case Drawn(number) if number >= self._round:
@@ -129,7 +131,7 @@ class Viewers:
         )
         await socket.prepare(request)
         if len(self._all) >= self._most:
-            await socket.close(code=_TOO_MANY, message=b"too many browsers; see max_viewers")
+            await _part(socket, _TOO_MANY, b"too many browsers; see max_viewers")
             return socket
         viewer = Viewer(socket, self._picture)
         with self._among(viewer, socket):
@@ -142,13 +144,12 @@ class Viewers:
                     task.cancel()
                 # A connection that broke is how browsers leave: nothing to report.
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await socket.close()
+                await _part(socket, 1000, b"")
         return socket
 
     async def close(self) -> None:
-        """Say goodbye to all."""
-        for socket in list(self._all.values()):
-            await socket.close(code=1001, message=b"the wall stops")
+        """Say goodbye to all at once."""
+        await asyncio.gather(*(_part(each, 1001, b"the wall stops") for each in self._all.values()))
 
     @contextmanager
     def _among(self, viewer: Viewer, socket: web.WebSocketResponse) -> Iterator[None]:
@@ -161,3 +162,10 @@ class Viewers:
             del self._all[viewer]
             if not self._all:
                 self.watched.clear()
+
+
+async def _part(socket: web.WebSocketResponse, code: int, why: bytes) -> None:
+    """Close a connection; a browser that sleeps reads and answers nothing, and is not waited for."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GOODBYE_S):
+            await socket.close(code=code, message=why)

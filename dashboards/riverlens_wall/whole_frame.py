@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,10 +12,11 @@ from aiokafka.errors import KafkaError
 from riverlens.errors import RiverlensError, UnreachableError
 from riverlens.frame import Frame, read_frame
 from riverlens.kafka import KafkaSettings, connect
-from riverlens_wall.cameras import Place
+from riverlens_wall.waiting import Place
 
 _AT_ONCE = 2
 _WITHIN_S = 10.0
+_STOP_S = 3.0
 
 
 class GoneError(RiverlensError):
@@ -46,7 +48,10 @@ class WholeFrames:
                 why = str(error) or "no answer in time"
                 raise UnreachableError(f"the frame could not be read from Kafka: {why}") from None
             finally:
-                await consumer.stop()
+                # Kafka may be gone: the turn is given back nevertheless.
+                with suppress(TimeoutError, KafkaError, OSError):
+                    async with asyncio.timeout(_STOP_S):
+                        await consumer.stop()
 
     async def _record(self, consumer: AIOKafkaConsumer, place: Place) -> Any:
         partition = TopicPartition(self._topic, place.partition)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from io import BytesIO
 
 import aiohttp
@@ -156,6 +158,19 @@ async def test_one_browser_too_many_is_sent_away(topic_set: TopicSet, session: a
             assert second.close_code == 1013
         async with browse(session, address) as browser:
             assert browser.status
+
+
+async def test_browsers_that_sleep_do_not_hold_up_the_end(
+    topic_set: TopicSet, session: aiohttp.ClientSession
+) -> None:
+    """Three that never answer a goodbye cost a moment together, not ten seconds each."""
+    async with AsyncExitStack() as sleeping:
+        async with serve(topic_set) as address:
+            for _ in range(3):
+                browser = session.ws_connect(f"{address}live", autoclose=False, autoping=False)
+                await (await sleeping.enter_async_context(browser)).receive()
+            started_s = time.monotonic()
+        assert time.monotonic() - started_s < 15
 
 
 async def test_nothing_is_committed_and_no_group_is_made(

@@ -10,8 +10,10 @@ from riverlens.dead_letter import Origin
 from riverlens.drop import Drop
 from riverlens.event import Detection, Event, Model
 from riverlens.frame import Frame
-from riverlens_wall.cameras import PATIENCE_S, Camera, Cameras, Place
+from riverlens_wall import waiting
+from riverlens_wall.cameras import PATIENCE_S, Camera, Cameras
 from riverlens_wall.looks import Look
+from riverlens_wall.waiting import Place
 
 SHOWN = Look("image/jpeg", (640, 480))
 MIB = 1024 * 1024
@@ -42,7 +44,9 @@ def _drop(offset: int) -> Drop:
 
 
 def _cameras(most: int = 64, nbytes: int = 64 * MIB) -> Cameras:
-    return Cameras(most, nbytes)
+    cameras = Cameras(most, nbytes)
+    cameras.reading_frames_again()
+    return cameras
 
 
 def _put(cameras: Cameras, offset: int, now_s: float, *, camera: str = "lobby", nbytes: int = 100) -> None:
@@ -161,6 +165,41 @@ def test_reading_anew_forgets_what_waits_and_keeps_the_cameras() -> None:
     assert _only(cameras).events.total(1.0) == 2
 
 
+def test_a_topic_made_anew_begins_at_its_first_offset() -> None:
+    """Frames are numbered from 0 again: their events are no repeats of those before."""
+    cameras = _cameras()
+    _put(cameras, 90, 1.0)
+    cameras.add_answer(_event(90), 1.0)
+    cameras.reading_frames_again()
+    _put(cameras, 0, 2.0)
+    cameras.add_answer(_event(0), 2.0)
+    assert _shown(cameras, 2.0) == (0, True)
+
+
+def test_events_wait_for_frames_only_where_frames_are_read() -> None:
+    """Without a browser no frame comes: events are counted, and none is held for it."""
+    cameras = _cameras()
+    for come, held in ((True, 1), (False, 0)):
+        cameras.reading_frames_again(come=come)
+        cameras.add_answer(_event(7), 1.0)
+        assert len(_only(cameras).answers) == held
+    assert _only(cameras).events.total(1.0) == 2
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_frames_without_bytes_do_not_pile_up(partitions: int) -> None:
+    """References weigh nothing and events may stay away: of those that wait the oldest give way."""
+    cameras = _cameras()
+    reference = Look("", None, "a reference")
+    for number in range(2 * waiting.MOST):
+        place = Place(number % partitions, number)
+        cameras.add_frame(_frame(at_ms=number), place, reference, 1.0)
+    camera = _only(cameras)
+    assert len(camera.waiting) == waiting.MOST
+    cameras.add_answer(_event(waiting.MOST, partition=waiting.MOST % partitions), 1.0)
+    assert _shown(cameras, 1.0) == (waiting.MOST, True)
+
+
 def test_a_frame_larger_than_its_share_is_told_not_kept() -> None:
     """The tile says why it is dark, with the setting that mends it."""
     cameras = _cameras(nbytes=1000)
@@ -185,7 +224,7 @@ def _steps(draw: st.DrawFn) -> list[tuple[str, int, int, int]]:
 @given(_steps())
 def test_memory_is_bounded_whatever_comes(steps: list[tuple[str, int, int, int]]) -> None:
     """Held bytes never exceed the bound, nothing raises, and what is shown with an event is its own."""
-    cameras = Cameras(2, 4000)
+    cameras = _cameras(2, 4000)
     next_offset = [0, 0]
     for number, (kind, camera, offset, nbytes) in enumerate(steps):
         partition = camera % 2
@@ -198,6 +237,10 @@ def test_memory_is_bounded_whatever_comes(steps: list[tuple[str, int, int, int]]
         else:
             cameras.add_answer(_drop(offset), number)
         assert cameras.nbytes <= 4000
+        for each in cameras:
+            each_waits = {frame.place for frame in each.shown if frame.waits}
+            assert len(each_waits) <= len(each.waiting)
+            assert bool(each.waiting) or each.waiting.nbytes == 0
         assert len(cameras) <= 2
         for each in cameras:
             shown = each.to_show(number)

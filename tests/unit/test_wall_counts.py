@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from riverlens_wall.cameras import Place
 from riverlens_wall.kept import KeptEvents
 from riverlens_wall.rates import Meter
 from riverlens_wall.readings import read
 from riverlens_wall.timeline import BINS, OTHERS, Timeline
+from riverlens_wall.waiting import Place
 from riverlens_worker.metrics import Lifecycle, Metrics, Stage
 
 TIMES = st.lists(st.floats(0, 200), max_size=80).map(sorted)

@@ -20,6 +20,7 @@ PURE = (
     "scaling",
     "settings",
     "timeline",
+    "waiting",
     "wire",
 )
 # They parse what prometheus_client writes and what is a URL, and log at debug level.

@@ -16,13 +16,14 @@ from PIL import Image
 from riverlens.errors import SettingsError
 from riverlens.settings import load
 from riverlens_wall import wire
-from riverlens_wall.cameras import HeldFrame, Place, Shown
+from riverlens_wall.cameras import Shown
 from riverlens_wall.guard import is_allowed
 from riverlens_wall.looks import MAX_PIXELS, Look, look_at
 from riverlens_wall.pipeline import Seen, lately, stages, verdict
 from riverlens_wall.readings import Reading
-from riverlens_wall.scaling import UnscalableError, scaled
+from riverlens_wall.scaling import UnscalableError, goes_as_it_is, scaled
 from riverlens_wall.settings import WallSettings
+from riverlens_wall.waiting import HeldFrame, Place
 from tests.unit.test_wall_cameras import _event
 
 
@@ -185,6 +186,20 @@ def test_any_bytes_have_a_look(magic: bytes, rest: bytes) -> None:
     assert bool(look.mime) != bool(look.note)
 
 
+@pytest.mark.parametrize(
+    ("nbytes", "size", "passed"),
+    [
+        (50_000, (1920, 1080), True),
+        (200_000, (640, 480), False),
+        (50_000, (7000, 7000), False),
+        (50_000, None, False),
+    ],
+)
+def test_only_small_images_go_as_they_are(nbytes: int, size: tuple[int, int] | None, *, passed: bool) -> None:
+    """A browser decodes what it is given, 64 cameras at once: few bytes may still be very many pixels."""
+    assert goes_as_it_is(bytes(nbytes), Look("image/jpeg", size)) is passed
+
+
 def test_a_scaled_frame_is_upright_and_small() -> None:
     """Boxes refer to the image as a person sees it: Exif's rotation is applied before it is lost."""
     exif = Image.Exif()
@@ -211,6 +226,8 @@ def test_a_scaled_frame_is_upright_and_small() -> None:
         ("127.0.0.1:8090", "null", False),
         ("127.0.0.1@evil.example", None, False),
         ("", None, False),
+        ("[::1", None, False),
+        ("127.0.0.1:8090", "http://[", False),
     ],
 )
 def test_only_our_own_page_is_answered(host: str, origin: str | None, *, allowed: bool) -> None:

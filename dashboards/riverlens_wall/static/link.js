@@ -1,10 +1,11 @@
 // The connection to the wall: comes back by itself, and notices when nothing comes any more.
 
 const SILENCE_MS = 6000;
+const TRY_LATER = 1013;
 const PAUSES_MS = [500, 1000, 2000, 4000];
 
 export class Link {
-  /** `handlers`: hello(body), status(body), picture(head, bytes) -> promise, lost(), back(). */
+  /** `handlers`: hello(body), status(body), picture(head, bytes) -> promise, lost(why): `why` is the wall's own word, or "". */
   constructor(handlers) {
     this.handlers = handlers;
     this.failures = 0;
@@ -19,7 +20,7 @@ export class Link {
     const socket = new WebSocket(`${scheme}//${location.host}/live`);
     socket.binaryType = "arraybuffer";
     socket.onmessage = (message) => this.receive(socket, message.data);
-    socket.onclose = () => this.closed(socket);
+    socket.onclose = (event) => this.closed(socket, event.code === TRY_LATER ? event.reason : "");
     this.socket = socket;
     this.heard = performance.now();
   }
@@ -61,9 +62,9 @@ export class Link {
     if (socket === this.socket) this.send(JSON.stringify({ type: "drawn", round }));
   }
 
-  closed(socket) {
+  closed(socket, why = "") {
     if (socket !== this.socket) return;
-    this.handlers.lost();
+    this.handlers.lost(why);
     const pause = PAUSES_MS[Math.min(this.failures, PAUSES_MS.length - 1)];
     this.failures += 1;
     setTimeout(() => this.open(), pause);

@@ -12,6 +12,7 @@ import { rate } from "./words.js";
 
 let topics = {};
 let lost = false;
+let sentAway = "";
 let kafkaAway = "";
 
 startTheme(byId("theme"));
@@ -30,7 +31,8 @@ function banner(text) {
 
 function showBanner() {
   document.body.classList.toggle("stale", lost || Boolean(kafkaAway));
-  if (lost) banner("The wall does not answer. What you see is old; the page tries again by itself.");
+  if (sentAway) banner(`The wall sends this browser away: ${sentAway}. The page tries again by itself.`);
+  else if (lost) banner("The wall does not answer. What you see is old; the page tries again by itself.");
   else banner(kafkaAway ? `Kafka is away: ${kafkaAway}. What you see is old; the wall tries again by itself.` : "");
 }
 
@@ -61,6 +63,7 @@ const link = new Link({
     topics = body;
     if (lost) announce("The wall is back");
     lost = false;
+    sentAway = "";
     showBanner();
   },
   status(body) {
@@ -75,9 +78,10 @@ const link = new Link({
     byId("notes").replaceChildren(...body.notes.map((note) => el("p", {}, note)));
   },
   picture: (head, bytes) => tiles.picture(head, bytes),
-  lost() {
+  lost(why) {
     if (!lost) announce("The connection to the wall is lost");
     lost = true;
+    sentAway = why;
     setAttribute(byId("verdict"), "data-level", "bad");
     setText(byId("verdict-text"), "Not connected");
     showBanner();
