@@ -166,8 +166,8 @@ def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]
     return body
 
 
-def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Event | Drop:
-    """Read an event's value (and its headers, for the trace context).
+def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] | None = ()) -> Event | Drop:
+    """Read an event's value (and its headers, for the trace context; None where a client knows none).
 
     A `Drop` comes only where the worker's `publish_drops` is set.
 
@@ -182,7 +182,7 @@ def read_event(value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> Event
     schema = body.get("schema") if isinstance(body, dict) else type(body).__name__
     if schema not in (SCHEMA, DROP_SCHEMA):
         raise ValueError(f"not an event of {SCHEMA}: schema is {schema!r}")
-    context = dict(headers).get("traceparent")
+    context = dict(headers or ()).get("traceparent")
     traceparent = context.decode("utf-8", "replace") if context else None
     try:
         return (_event_from_body if schema == SCHEMA else drop_from_body)(body, traceparent)

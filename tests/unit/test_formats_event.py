@@ -164,6 +164,15 @@ def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     assert read_event(orjson.dumps(body)) == read_event(_event().to_json())
 
 
+def test_other_clients_give_none_for_no_headers() -> None:
+    """As confluent-kafka does: the event is read, without a trace context."""
+    assert (
+        read_event(_event().to_json(), None)
+        == read_event(_event().to_json(), [])
+        == read_event(_event().to_json())
+    )
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
