@@ -78,7 +78,11 @@ class Delivery:
             UnreachableError: no broker answers, it refuses us, or it has no such topic.
         """
         self._client = await self._open_client()
-        self.partitions = len(await connect(self._kafka, self._client.partitions_for(self._topic)))
+        try:
+            self.partitions = len(await connect(self._kafka, self._client.partitions_for(self._topic)))
+        except BaseException:
+            await self.close()
+            raise
         self._running = asyncio.create_task(self._run(), name="frame-delivery")
         self._running.add_done_callback(self._run_ended)
 
