@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -33,7 +34,8 @@ MAX_WAITING = 4096
 """Spans that wait for the collector, at most."""
 _BATCH = 512
 _EVERY_MS = 1_000
-_TRY_FOR_S = 10.0
+TRY_FOR_S = 10.0
+"""The collector gets so long to take a batch."""
 _COMPLAIN_EVERY_S = 60.0
 
 _KINDS = {
@@ -45,8 +47,30 @@ _KINDS = {
 _SCOPE = InstrumentationScope("riverlens", __version__)
 
 
+class _LastWords(logging.Handler):
+    """Keeps what OpenTelemetry says of a failure for our own line: it would say it every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: deque[str] = deque(maxlen=2)
+        # Never taken away again: without a handler Python prints warnings itself.
+        theirs = logging.getLogger("opentelemetry")
+        theirs.setLevel(logging.WARNING)
+        theirs.propagate = logger.isEnabledFor(logging.DEBUG)
+        theirs.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
+
+    def take(self) -> str:
+        """What was said since the last time."""
+        text = " ".join(self._said) or "it does not say why."
+        self._said.clear()
+        return text
+
+
 class _Counted(SpanExporter):
-    """Counts what another exporter takes. Writer: the processor's thread alone.
+    """Counts what another exporter takes. Writer of the counts: the processor's thread alone.
 
     Attributes:
         told: called, in that thread, whenever some have settled.
@@ -58,9 +82,14 @@ class _Counted(SpanExporter):
         self.told: Callable[[], None] = lambda: None
         self._inner = inner
         self._url = url
+        self._words = _LastWords()
+        self._refused = False
+        self._ended = False
         self._complained_s = float("-inf")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self._ended:
+            return SpanExportResult.FAILURE
         try:
             result = self._inner.export(spans)
         except Exception:
@@ -68,23 +97,31 @@ class _Counted(SpanExporter):
             result = SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self.exported += len(spans)
+            if self._refused:
+                logger.info("%s takes spans again (%d were left out)", self._url, self.failed)
+            self._refused = False
         else:
             self.failed += len(spans)
-            self._complain()
+            self._refused = True
+            if not self._ended:  # else the end itself is what it failed of
+                self._complain(self._words.take())
         self.told()
         return result
 
     def shutdown(self) -> None:
-        self._inner.shutdown()
+        if not self._ended:
+            self._ended = True
+            self._inner.shutdown()
 
-    def _complain(self) -> None:
+    def _complain(self, why: str) -> None:
         now_s = time.monotonic()
         if now_s - self._complained_s > _COMPLAIN_EVERY_S:
             self._complained_s = now_s
             logger.warning(
-                "%s takes no spans (%d left out so far); frames go on; see tracing_endpoint",
+                "%s takes no spans (%d left out so far): %s Frames go on; see tracing_endpoint",
                 self._url,
                 self.failed,
+                why,
             )
 
 
@@ -97,11 +134,9 @@ class TraceExport:
     """
 
     def __init__(self, url: str, service: str) -> None:
-        # Its own words for a collector that is away come every few seconds; ours say it once a minute.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self.dropped = 0
         self._handed = 0
-        self._counted = _Counted(OTLPSpanExporter(endpoint=url, timeout=_TRY_FOR_S), url)
+        self._counted = _Counted(OTLPSpanExporter(endpoint=url, timeout=TRY_FOR_S), url)
         self._processor = BatchSpanProcessor(
             self._counted,
             max_queue_size=2 * MAX_WAITING,

@@ -21,10 +21,13 @@ def _is_endpoint(text: str) -> str:
     try:
         parts = urlsplit(text)
         wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+        secret = "@" in parts.netloc
     except ValueError:
-        wrong = True
+        wrong, secret = True, False
     if wrong:
         raise ValueError("not the address of an OTLP/HTTP collector, such as http://127.0.0.1:4318")
+    if secret:
+        raise ValueError("a login or token belongs into OTEL_EXPORTER_OTLP_HEADERS: addresses are logged")
     return text
 
 

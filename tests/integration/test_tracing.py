@@ -119,18 +119,27 @@ async def test_exactly_once_and_failures_are_traced_alike(
     assert process["dead_lettered"].attributes["error.type"] == "unsupported"
 
 
-async def test_a_collector_that_is_away_costs_no_frame(
-    kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
+@pytest.mark.parametrize("away", [True, False], ids=["away", "hangs"])
+async def test_a_collector_that_takes_nothing_costs_no_frame(
+    kafka: KafkaSettings,
+    topic_set: TopicSet,
+    workers: StartWorker,
+    collector: Collector,
+    away: bool,  # noqa: FBT001  # a table's column
 ) -> None:
-    """Every frame has its event, and the worker ends in time, with 0."""
-    worker = await workers(
-        topic_set, tracing="otlp", tracing_endpoint="http://127.0.0.1:9", tracing_ratio=1.0
-    )
+    """Every frame has its event, and the worker ends by itself, with 0, giving up its spans."""
+    collector.release.clear()
+    url = "http://127.0.0.1:9" if away else collector.url
+    worker = await workers(topic_set, tracing="otlp", tracing_endpoint=url, tracing_ratio=1.0)
     await put(kafka, topic_set.frames, [Put(jpeg())] * 50)
     account = await settled(kafka, topic_set, 50)
     account.check()
-    assert await worker.stop() == 0
     assert len(account.events) == 50
+    assert (await worker.metrics())["riverlens_trace_spans_total{outcome=exported}"] == 0
+    # The collector is still silent: an end that waited for it would not come.
+    assert await worker.stop() == 0
+    if not away:
+        assert "spans are given up" in worker.log()
 
 
 async def test_nothing_of_opentelemetry_is_loaded_unless_wanted(

@@ -8,10 +8,11 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from riverlens.errors import SetupError
 from riverlens.trace_context import TraceContext, derived_id, in_share, log_fields, read_traceparent
-from riverlens.tracing import open_export, traces_url
+from riverlens.tracing import TracingEndpoint, open_export, traces_url
 from tests.worker_parts import examples
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -94,6 +95,22 @@ def test_log_lines_name_trace_and_span() -> None:
 def test_spans_go_to_otlps_path_unless_another_is_given(endpoint: str, url: str) -> None:
     """The endpoint is a base address, or the whole one."""
     assert traces_url(endpoint) == url
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("127.0.0.1:4318", "not the address"),
+        ("grpc://127.0.0.1:4317", "not the address"),
+        ("http://", "not the address"),
+        ("http://127.0.0.1:99999", "not the address"),
+        ("https://me:secret@otel.example", "OTEL_EXPORTER_OTLP_HEADERS"),
+    ],
+)
+def test_what_is_no_collectors_address_is_refused(endpoint: str, says: str) -> None:
+    """Before anything starts; a password has its place elsewhere, because addresses are logged."""
+    with pytest.raises(ValidationError, match=says):
+        TypeAdapter(TracingEndpoint).validate_python(endpoint)
 
 
 def test_off_needs_nothing() -> None:

@@ -35,9 +35,11 @@ class Caller:
         self, piece: Piece, endpoint: Endpoint, call: Call
     ) -> list[Prediction | Rejected] | Verdict:
         """Answers, one a frame, or what the failure means. `call` is entered in the endpoint's load."""
-        trace = None if self._tracer is None else self._tracer.call(piece.frames)
+        if self._tracer is None:
+            return await self._ask(piece, endpoint, call, None)
+        trace = self._tracer.call(piece.frames)
         said = await self._ask(piece, endpoint, call, trace)
-        if self._tracer is not None and trace is not None:
+        if trace is not None:
             self._tracer.called(trace, endpoint.server, call.started_s, len(piece.frames), said)
         return said
 
