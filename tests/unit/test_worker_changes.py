@@ -103,6 +103,21 @@ def test_what_stays_is_told_in_the_end(steps: list[tuple[int, Counts]], hold_ms:
     assert (camera.told, camera.held) == (counts, {})
 
 
+@examples(150)
+@given(st.lists(COUNTS, min_size=1, max_size=25), st.integers(0, 25), st.integers(0, 25))
+def test_whoever_takes_over_tells_what_readers_do_not_know(
+    frames: list[Counts], committed: int, published: int
+) -> None:
+    """Its last owner published more than it committed: readers end with the last frame's counts even so."""
+    committed, published = sorted((min(committed, len(frames) - 1), min(published, len(frames))))
+    told: list[int] = []
+    for begin, end in ((0, published), (committed, len(frames))):
+        changes = Changes()
+        told += [n for n in range(begin, end) if changes.differs("lobby", frames[n], n)]
+    assert frames[max(told)] == frames[-1], "to a reader that leaves out what is not above the highest offset"
+    assert frames[told[-1]] == frames[-1], "to one that takes each event as it comes"
+
+
 def test_what_is_counted() -> None:
     """By zone where a camera has some, outside of which nothing counts; classes by label; arrays not."""
     found = [Detection("car", 3, 0.9, BOX, zones) for zones in (("a", "b"), ("a",), ())]
