@@ -32,6 +32,35 @@ def _cause(name: str, changes: Mapping[str, str | None], *alerts: str, bottlenec
 
 CAUSES = (
     _cause("ordinary times", {}),
+    _cause("a line that waits for its first camera", {
+        "riverlens_frames_consumed_total": flat(0),
+        "riverlens_frames_total": flat(0),
+        "riverlens_camera_frames_total": None,
+        "riverlens_camera_drops_total": None,
+        "riverlens_camera_skew_seconds": None,
+        "riverlens_producer_camera_up": None,
+        "riverlens_batches_total": flat(0),
+        "riverlens_batch_rows_sum": flat(0),
+        "riverlens_batch_rows_count": flat(0),
+        "riverlens_predict_seconds_sum": flat(0),
+        "riverlens_predict_seconds_count": flat(0),
+        "riverlens_stage_seconds_sum": flat(0),
+        "riverlens_stage_seconds_count": flat(0),
+        "riverlens_frame_latency_seconds_bucket": flat(0),
+        "riverlens_in_flight_frames": flat(0),
+        "riverlens_load_ratio": flat(0),
+        "riverlens_lag_frames": flat(0),
+        "riverlens_lag_seconds": flat(0),
+        "riverlens_model_version": flat(0),
+    }, bottleneck=4),
+    _cause("a scene in which nothing changes, where only changes are events", {
+        "riverlens_camera_frames_total": rising_until(10, 5),
+        "riverlens_camera_drops_total": rising(10),
+        'riverlens_frames_total{outcome="published"}': rising_until(50, 5),
+    }),
+    _cause("both workers are rolled out, one after the other", {
+        'riverlens_rebalances_total{event="revoked"}': "0x40 24x80",
+    }),
     _cause("no model server answers", {
         **_NO_EVENTS,
         "riverlens_endpoint_up": flat(0),
@@ -53,7 +82,7 @@ CAUSES = (
         f"{metric}{{{_WORKER}}}": None for metric in (
             "up", "riverlens_state", "riverlens_partitions", "riverlens_endpoint_up", "riverlens_lag_frames",
             "riverlens_poll_errors_total", "riverlens_frames_consumed_total", "riverlens_frames_total",
-            "riverlens_camera_frames_total", "process_start_time_seconds",
+            "riverlens_camera_frames_total", "riverlens_camera_drops_total", "process_start_time_seconds",
         )
     }, "NoWorker", bottleneck=2),
     _cause("all workers have crashed and are still listed", {

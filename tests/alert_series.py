@@ -94,6 +94,7 @@ def _labelled(own: str) -> Iterator[tuple[str, str]]:
     yield f'riverlens_predict_errors_total{{{own},code="UNAVAILABLE"}}', rising(0)
     yield f'riverlens_rebalances_total{{{own},event="revoked"}}', rising(0)
     yield f'riverlens_camera_frames_total{{{own},camera="lobby"}}', rising(10)
+    yield f'riverlens_camera_drops_total{{{own},camera="lobby",reason="unchanged"}}', rising(0)
     yield f'riverlens_camera_skew_seconds{{{own},camera="lobby"}}', flat(0)
 
 

@@ -16,7 +16,8 @@ def _produced(counter: str, by: str) -> str:
 
 _CAMERA = 'camera=~"$camera"'
 _SENDING = select("riverlens:camera_events:rate1m", _CAMERA, of=P)
-_MOST = f"max_over_time({_SENDING}[1h])"
+_ALIVE = select("riverlens:camera_frames:rate1m", _CAMERA, of=P)
+_MOST = f"max_over_time({_ALIVE}[1h])"
 _EVENTS = total_rate("riverlens_camera_frames_total", _CAMERA, by="camera", of=P)
 _DROPS = total_rate("riverlens_camera_drops_total", _CAMERA, by="camera, reason", of=P)
 _SKEW = select("riverlens_camera_skew_seconds", _CAMERA, of=P)
@@ -33,8 +34,8 @@ _NOW: tuple[Part, ...] = (
     ),
     Number(
         "Silent cameras",
-        "Those known to the workers that had no event in the last minute.",
-        {"cameras": f"sum({_SENDING} == bool 0)"},
+        "Those known to the workers of which no frame was answered or dropped in the last minute.",
+        {"cameras": f"sum({_ALIVE} == bool 0)"},
         unit="short",
         width=8,
         steps=((None, "green"), (1, "orange")),
@@ -61,7 +62,7 @@ _FRAMES: tuple[Part, ...] = (
     Lines(
         "The quietest cameras",
         "The ten that send least, as a part of the most each has sent in an hour: 0 has fallen silent.",
-        {"{{camera}}": f"bottomk(10, sum by (camera) ({_SENDING}) / sum by (camera) ({_MOST})) >= 0"},
+        {"{{camera}}": f"bottomk(10, sum by (camera) ({_ALIVE}) / sum by (camera) ({_MOST})) >= 0"},
         unit="percentunit",
         width=HALF,
     ),

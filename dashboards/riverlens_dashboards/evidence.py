@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from riverlens_dashboards.parts import HALF, Lines, Part
 from riverlens_dashboards.promql import PIPELINE as P
-from riverlens_dashboards.promql import mean, most, quantile, rate, select, total, total_rate
+from riverlens_dashboards.promql import mean, mean_and_p99, most, quantile, rate, select, total, total_rate
+
+FAILED_CALLS = Lines(
+    "Failed Predict calls",
+    "A second, by gRPC code; they are tried again. RESOURCE_EXHAUSTED, UNAVAILABLE: too much to do, or away.",
+    {"{{code}}": total_rate("riverlens_predict_errors_total", by="code")},
+    unit="cps",
+    stacked=True,
+)
+FRAMES_IN_FLIGHT = Lines(
+    "Frames in flight",
+    "Read and not settled. At room_frames a partition: the worker waits for what comes after it.",
+    {"{{instance}}": total("riverlens_in_flight_frames", by="instance")},
+    unit="short",
+)
+"""On the overview as well."""
 
 ARRIVALS: tuple[Part, ...] = (
     Lines(
@@ -19,10 +34,7 @@ ARRIVALS: tuple[Part, ...] = (
     Lines(
         "Capture to receipt",
         "The camera, the producer, Kafka, and the wait on Kafka. Constant and large: a camera's clock is wrong.",
-        {
-            "mean": mean("riverlens_stage_seconds", 'stage="broker"'),
-            "p99": quantile(0.99, "riverlens_stage_seconds", 'stage="broker"'),
-        },
+        mean_and_p99("riverlens_stage_seconds", 'stage="broker"'),
         unit="s",
     ),
     Lines(
@@ -56,12 +68,7 @@ WORKERS: tuple[Part, ...] = (
         {"{{instance}}": quantile(0.9, "riverlens_loop_lag_seconds", by="instance")},
         unit="s",
     ),
-    Lines(
-        "Frames inside",
-        "Read and not settled. At room_frames a partition: the worker waits for what comes after it.",
-        {"{{instance}}": total("riverlens_in_flight_frames", by="instance")},
-        unit="short",
-    ),
+    FRAMES_IN_FLIGHT,
     Lines(
         "Waiting inside",
         "Mean time of a frame in the worker's queues: for decoding, a batch, the device.",
@@ -150,13 +157,7 @@ SERVERS: tuple[Part, ...] = (
         unit="none",
         decimals=0,
     ),
-    Lines(
-        "Failed calls",
-        "A second, by code. RESOURCE_EXHAUSTED, UNAVAILABLE: it has too much to do, or is away.",
-        {"{{code}}": total_rate("riverlens_predict_errors_total", by="code")},
-        unit="cps",
-        stacked=True,
-    ),
+    FAILED_CALLS,
     Lines(
         "Times a model server was left out",
         "In the last five minutes.",
@@ -178,10 +179,7 @@ KAFKA: tuple[Part, ...] = (
     Lines(
         "Publishing an event",
         "Answer to acknowledged event: order within the partition, then Kafka.",
-        {
-            "mean": mean("riverlens_stage_seconds", 'stage="publish"'),
-            "p99": quantile(0.99, "riverlens_stage_seconds", 'stage="publish"'),
-        },
+        mean_and_p99("riverlens_stage_seconds", 'stage="publish"'),
         unit="s",
     ),
     Lines(

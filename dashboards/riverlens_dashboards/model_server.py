@@ -5,9 +5,9 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from riverlens_dashboards.board import PIPELINE, SERVERS, board, fill
-from riverlens_dashboards.parts import Lines, Number, Part, Spread
+from riverlens_dashboards.parts import LOAD, Lines, Number, Part, Spread
 from riverlens_dashboards.promql import PIPELINE as P
-from riverlens_dashboards.promql import SERVER, mean, most, quantile, rate, select, total_rate
+from riverlens_dashboards.promql import SERVER, mean, median_and_p99, most, rate, select, total_rate
 
 _SERVING = ":tensorflow:serving:"
 _SESSION = ":tensorflow:serving:batching_session:"
@@ -48,7 +48,7 @@ _NOW: tuple[Part, ...] = (
         "Arrivals over what full batches carry, of the busiest worker.",
         {"{{job}}": select("riverlens:load_ratio:max", of=P)},
         unit="percentunit",
-        steps=((None, "green"), (0.85, "orange"), (1, "red")),
+        steps=LOAD,
         width=6,
     ),
 )
@@ -69,10 +69,7 @@ _CALLS: tuple[Part, ...] = (
     Lines(
         "Time of a call inside the server",
         "Request read to answer written, in microseconds: its queue and the graph.",
-        {
-            "p50": quantile(0.5, f"{_SERVING}request_latency", by="model_name", of=SERVER),
-            "p99": quantile(0.99, f"{_SERVING}request_latency", by="model_name", of=SERVER),
-        },
+        median_and_p99(f"{_SERVING}request_latency", by="model_name", of=SERVER),
         unit="µs",
     ),
     Lines(
@@ -97,10 +94,7 @@ _CALLS: tuple[Part, ...] = (
     Lines(
         "Seen from the workers",
         "Time of a Predict call, request sent to answer received. Far above the server's own: the network.",
-        {
-            "p50": quantile(0.5, "riverlens_predict_seconds", of=P),
-            "p99": quantile(0.99, "riverlens_predict_seconds", of=P),
-        },
+        median_and_p99("riverlens_predict_seconds", of=P),
         unit="s",
     ),
 )
@@ -110,10 +104,7 @@ _BATCHING: tuple[Part, ...] = (
     Lines(
         "Waiting in the server's queue",
         "In microseconds. Long with one worker: batch_timeout_micros is not 0, or a request waits for a thread.",
-        {
-            "p50": quantile(0.5, f"{_SESSION}queuing_latency", of=SERVER),
-            "p99": quantile(0.99, f"{_SESSION}queuing_latency", of=SERVER),
-        },
+        median_and_p99(f"{_SESSION}queuing_latency", of=SERVER),
         unit="µs",
     ),
     Spread(

@@ -6,9 +6,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from riverlens_dashboards.board import PIPELINE, WORKER, board, fill
 from riverlens_dashboards.bottleneck import VERDICTS
-from riverlens_dashboards.parts import HALF, WHOLE, Lines, Number, Part, Spread
+from riverlens_dashboards.evidence import FAILED_CALLS, FRAMES_IN_FLIGHT
+from riverlens_dashboards.parts import HALF, LOAD, WHOLE, Lines, Number, Part, Spread
 from riverlens_dashboards.promql import PIPELINE as OF_PIPELINE
-from riverlens_dashboards.promql import mean, most, quantile, select, total, total_rate
+from riverlens_dashboards.promql import mean, median_and_p99, most, quantile, select, total, total_rate
 
 STATES = {
     0: ("STARTING", "blue"),
@@ -63,7 +64,7 @@ _NOW: tuple[Part, ...] = (
         "Arrival rate over the rate at which full batches go through. Above 1 the backlog grows.",
         {"load": most("riverlens_load_ratio")},
         unit="percentunit",
-        steps=((None, "green"), (0.85, "orange"), (1, "red")),
+        steps=LOAD,
     ),
     Number(
         "Not accounted for",
@@ -111,10 +112,7 @@ _LATENCY: tuple[Part, ...] = (
     Lines(
         "Capture to event",
         "From the capture time in the frame to the event acknowledged by Kafka.",
-        {
-            "p50": quantile(0.5, "riverlens_frame_latency_seconds"),
-            "p99": quantile(0.99, "riverlens_frame_latency_seconds"),
-        },
+        median_and_p99("riverlens_frame_latency_seconds"),
         unit="s",
     ),
     Lines(
@@ -163,19 +161,10 @@ _SERVER: tuple[Part, ...] = (
     Lines(
         "Time of a Predict call",
         "Request sent to answer received: the network, the server's queue and the device.",
-        {
-            "p50": quantile(0.5, "riverlens_predict_seconds"),
-            "p99": quantile(0.99, "riverlens_predict_seconds"),
-        },
+        median_and_p99("riverlens_predict_seconds"),
         unit="s",
     ),
-    Lines(
-        "Failed Predict calls",
-        "A second, by gRPC code. UNAVAILABLE and DEADLINE_EXCEEDED are tried again; no frame is lost by them.",
-        {"{{code}}": total_rate("riverlens_predict_errors_total", by="code")},
-        unit="cps",
-        stacked=True,
-    ),
+    FAILED_CALLS,
     Lines(
         "Predict calls under way, and the model's version",
         "Calls at the limit max_in_flight_calls: the server is the bottleneck. A step in the version is a "
@@ -216,12 +205,7 @@ _BACKLOG: tuple[Part, ...] = (
         },
         unit="s",
     ),
-    Lines(
-        "Frames in flight",
-        "Read and not settled, by worker.",
-        {"{{instance}}": total("riverlens_in_flight_frames", by="instance")},
-        unit="short",
-    ),
+    FRAMES_IN_FLIGHT,
     Lines(
         "Bytes in flight",
         "Of the frames in flight, encoded and decoded, by worker.",

@@ -16,6 +16,7 @@ RECORDED = {
     "riverlens:frames_in:rate1m": ("job", "frames read a second"),
     "riverlens:events:rate1m": ("job", "events acknowledged a second"),
     "riverlens:camera_events:rate1m": ("job, camera", "the same by camera"),
+    "riverlens:camera_frames:rate1m": ("job, camera", "frames answered or dropped a second, by camera"),
     "riverlens:drops:ratio1m": ("job", "share of the frames that freshness policies drop"),
     "riverlens:dead_letters:rate1m": ("job", "dead letters a second"),
     "riverlens:dead_letters:ratio1m": ("job", "share of the frames that become dead letters"),

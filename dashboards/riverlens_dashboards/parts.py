@@ -29,6 +29,8 @@ Meanings = Mapping[int, tuple[str, ...]]
 Steps = Sequence[tuple[float | None, str]]
 BLUE: Steps = ((None, "blue"),)
 QUIET: Steps = ((None, "green"),)
+LOAD: Steps = ((None, "green"), (0.85, "orange"), (1, "red"))
+"""Of riverlens_load_ratio: at 1 the backlog grows."""
 
 
 def _ask(panel: Any, queries: Mapping[str, str]) -> None:
@@ -57,11 +59,19 @@ def _legend(*, shown: bool) -> common.VizLegendOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """One large value, or its word, now. `words` by value, each with a colour; `nothing` where no data is."""
-
+class _Explained:
     title: str
     why: str
+
+    def _on(self, panel: Any) -> Any:
+        """The builder, with what every panel of data has."""
+        return panel.title(self.title).description(self.why).datasource(SOURCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Number(_Explained):
+    """One large value, or its word, now. `words` by value, each with a colour; `nothing` where no data is."""
+
     queries: Mapping[str, str]
     unit: str
     decimals: int = 0
@@ -73,7 +83,7 @@ class Number:
 
     def panel(self) -> stat.Panel:
         """As Grafana's builder."""
-        panel = stat.Panel().title(self.title).description(self.why).datasource(SOURCE)
+        panel: stat.Panel = self._on(stat.Panel())
         panel.span(self.width).height(self.height).unit(self.unit).decimals(self.decimals)
         panel.thresholds(_thresholds(self.steps)).no_value(self.nothing)
         panel.color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.THRESHOLDS))
@@ -86,11 +96,9 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(_Explained):
     """Values over time; `limit` draws a red line."""
 
-    title: str
-    why: str
     queries: Mapping[str, str]
     unit: str
     decimals: int | None = None
@@ -100,7 +108,7 @@ class Lines:
 
     def panel(self) -> timeseries.Panel:
         """As Grafana's builder."""
-        panel = timeseries.Panel().title(self.title).description(self.why).datasource(SOURCE)
+        panel: timeseries.Panel = self._on(timeseries.Panel())
         panel.span(self.width).height(8).unit(self.unit).min(0).axis_soft_min(0)
         panel.color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.PALETTE_CLASSIC))
         panel.line_width(1).fill_opacity(25 if self.stacked else 8).show_points(c.VisibilityMode.NEVER)
@@ -118,11 +126,9 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class WordsOverTime:
+class WordsOverTime(_Explained):
     """A code over time, each value as its word."""
 
-    title: str
-    why: str
     queries: Mapping[str, str]
     words: Meanings
     width: int = HALF
@@ -130,7 +136,7 @@ class WordsOverTime:
 
     def panel(self) -> statetimeline.Panel:
         """As Grafana's builder."""
-        panel = statetimeline.Panel().title(self.title).description(self.why).datasource(SOURCE)
+        panel: statetimeline.Panel = self._on(statetimeline.Panel())
         panel.span(self.width).height(self.height).unit("none").mappings(_mapping(self.words))
         panel.merge_values(True).show_value(c.VisibilityMode.AUTO).row_height(0.9).fill_opacity(80)
         panel.color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.THRESHOLDS))
@@ -140,18 +146,16 @@ class WordsOverTime:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(_Explained):
     """A histogram's buckets over time; `buckets` is a query by `le`."""
 
-    title: str
-    why: str
     buckets: str
     unit: str = "none"
     width: int = THIRD
 
     def panel(self) -> heatmap.Panel:
         """As Grafana's builder."""
-        panel = heatmap.Panel().title(self.title).description(self.why).datasource(SOURCE)
+        panel: heatmap.Panel = self._on(heatmap.Panel())
         colours = heatmap.HeatmapColorOptions().mode(h.HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
         panel.span(self.width).height(8).color(colours.exponent(0.5).fill("dark-orange").reverse(False))
         panel.y_axis(heatmap.YAxisConfig().unit(self.unit).axis_placement(c.AxisPlacement.LEFT))

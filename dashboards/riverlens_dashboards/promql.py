@@ -38,6 +38,17 @@ def quantile(share: float, histogram: str, *matchers: str, by: str = "", of: str
     return f"histogram_quantile({share:g}, {buckets}) >= 0"
 
 
+def median_and_p99(histogram: str, *matchers: str, by: str = "", of: str = WORKER) -> dict[str, str]:
+    """Two queries, by their legends p50 and p99."""
+    quantiles = {"p50": 0.5, "p99": 0.99}
+    return {name: quantile(share, histogram, *matchers, by=by, of=of) for name, share in quantiles.items()}
+
+
+def mean_and_p99(histogram: str, *matchers: str) -> dict[str, str]:
+    """Two queries, by their legends mean and p99."""
+    return {"mean": mean(histogram, *matchers), "p99": quantile(0.99, histogram, *matchers)}
+
+
 def most(gauge: str, *matchers: str, by: str = "", of: str = WORKER) -> str:
     """The largest value; by labels where told."""
     return f"max{f' by ({by})' if by else ''} ({select(gauge, *matchers, of=of)})"

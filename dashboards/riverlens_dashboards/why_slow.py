@@ -7,14 +7,14 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from riverlens_dashboards.board import PIPELINE, WORKER, board, fill
 from riverlens_dashboards.bottleneck import VERDICTS
 from riverlens_dashboards.evidence import ARRIVALS, BATCHING, KAFKA, SERVERS, WORKERS
-from riverlens_dashboards.parts import HALF, Lines, Number, Part, Words, WordsOverTime
+from riverlens_dashboards.parts import HALF, LOAD, Lines, Number, Part, Words, WordsOverTime
 from riverlens_dashboards.promql import PIPELINE as P
 from riverlens_dashboards.promql import select
 
 _GUIDE = """\
 | it says | look at | then |
 |---|---|---|
-| Model server: away or failing | the model servers, *Model servers that are asked*, *Failed calls* | mend them; \
+| Model server: away or failing | the model servers, *Model servers that are asked*, *Failed Predict calls* | mend them; \
 frames wait on Kafka, none is lost |
 | No worker runs | the workers' logs | start workers |
 | Kafka: slow or away | the brokers, *Requests to Kafka that failed*, *Publishing an event* | mend it; \
@@ -76,7 +76,7 @@ _VERDICT: tuple[Part, ...] = (
         "Arrivals over what full batches carry. Above 1 the model servers cannot keep up.",
         {"{{job}}": select("riverlens:load_ratio:max", of=P)},
         unit="percentunit",
-        steps=((None, "green"), (0.85, "orange"), (1, "red")),
+        steps=LOAD,
     ),
     Number(
         "Dropped",
