@@ -87,7 +87,7 @@ class Page:
         assert "exceptionDetails" not in found, f"{expression}: {found['exceptionDetails']}"
         return found["result"].get("value")
 
-    async def until(self, expression: str, what: str, timeout_s: float = 30.0) -> Any:
+    async def until(self, expression: str, what: str, timeout_s: float = 60.0) -> Any:
         """Wait until a JavaScript expression is true; its value."""
 
         async def ask() -> Any:
@@ -147,7 +147,7 @@ async def chromium() -> AsyncIterator[Page]:
                         await asyncio.gather(listening, return_exceptions=True)
         finally:
             browser.terminate()
-            await asyncio.to_thread(browser.wait, 20)
+            await asyncio.to_thread(browser.wait, 60)
 
 
 async def _tab(session: aiohttp.ClientSession, profile: Path) -> str:

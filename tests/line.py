@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from aiokafka.structs import TopicPartition
 from PIL import Image, ImageFilter
 
 from riverlens.broker import EmbeddedBroker
+from riverlens.broker.ports import free_ports
 from riverlens.demo.models import demo_model
 from riverlens.kafka import KafkaSettings
 from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
@@ -27,17 +27,6 @@ from tests.dashboard_queries import ROOT
 from tests.prometheus_server import wait_until
 
 _STOP_WITHIN_S = 30.0
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +48,7 @@ class Line:
 
     def __init__(self, folder: Path) -> None:
         self.broker = EmbeddedBroker()
-        self.server_port, self.rest_port, self.admin_port, self.producer_port = _free_ports(4)
+        self.server_port, self.rest_port, self.admin_port, self.producer_port = free_ports(4)
         self.folder = folder
         self._models = folder / "models" / "street"
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
@@ -148,7 +137,7 @@ class Line:
             for name, process in self._parts.items():
                 assert process.poll() is None, f"{name} ended:\n{self.log(name)[-2000:]}"
             try:
-                with urlopen(f"http://{self.admin}/readyz", timeout=2) as reply:
+                with urlopen(f"http://{self.admin}/readyz", timeout=10) as reply:
                     return bool(reply.status == HTTPStatus.OK)
             except OSError:
                 return False  # it does not listen yet, or says that it is not ready

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 _HTTP = "HTTP on "
 _READY = "listening on "
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 _POLL_S = 0.005
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Block until `condition()` holds; fail after 20 s."""
+    """Block until `condition()` holds; fail after a minute."""
     give_up = time.monotonic() + _PATIENCE_S
     while not condition():
-        assert time.monotonic() < give_up, "waited 20 s in vain"
+        assert time.monotonic() < give_up, f"waited {_PATIENCE_S:.0f} s in vain"
         threading.Event().wait(_POLL_S)
 
 

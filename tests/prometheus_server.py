@@ -108,7 +108,7 @@ class Prometheus:
     def query(self, expression: str) -> Vector:
         """The instant vector of an expression now, by labels (the metric's name left out)."""
         with urlopen(
-            f"http://{self._address}/api/v1/query?{urlencode({'query': expression})}", timeout=10
+            f"http://{self._address}/api/v1/query?{urlencode({'query': expression})}", timeout=30
         ) as reply:
             body = json.load(reply)
         assert body["status"] == "success", body
@@ -124,7 +124,7 @@ class Prometheus:
         assert self._process is not None
         assert self._process.poll() is None, "Prometheus ended"
         try:
-            with urlopen(f"http://{self._address}/-/ready", timeout=2) as reply:
+            with urlopen(f"http://{self._address}/-/ready", timeout=10) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False  # it does not listen yet, or loads its data
@@ -132,7 +132,7 @@ class Prometheus:
     def _stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=60)
 
 
 def all_numbers(vector: Vector) -> bool:

@@ -117,7 +117,7 @@ async def take_account(
 
 
 async def settled(
-    kafka: KafkaSettings, topics: TopicSet, count: int, *, timeout_s: float = 30.0, frames: bool = True
+    kafka: KafkaSettings, topics: TopicSet, count: int, *, timeout_s: float = 60.0, frames: bool = True
 ) -> Account:
     """Wait until `count` outcomes are on events and dead letters together; then take account."""
     async with watcher(kafka, topics.group) as watch:

@@ -140,8 +140,7 @@ async def survives(
         sent[record.partition].append(record)
     for (partition, offset), letter in account.letters.items():
         _check_letter(letter, sent[partition][offset])
-    counts = await worker.balance()
-    assert counts["in_flight"] == 0
+    counts = await worker.at_rest()
     assert (counts["dead_lettered"], counts["published"]) == (len(account.letters), len(account.events))
     assert counts["consumed"] == len(records)
     assert await worker.stop() == 0

@@ -15,6 +15,8 @@ import numpy as np
 import simplejpeg
 from aiohttp import web
 
+from riverlens.broker.ports import free_ports
+
 USER, PASSWORD = "ad min", "p@s:s#1%"
 _REALM, _NONCE = "camera", "7e1f"
 
@@ -42,7 +44,8 @@ class MjpegCamera:
 
     def __init__(self, fps: float = 25.0, tls: ssl.SSLContext | None = None) -> None:
         self.fps = fps
-        self.port = 0
+        # Free to listen on again after each cut: see free_ports.
+        (self.port,) = free_ports(1)
         self._tls = tls
         self.headers: dict[str, str] = {}
         self.awake = asyncio.Event()
@@ -75,7 +78,6 @@ class MjpegCamera:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls).start()
-        self.port = self._runner.addresses[0][1]
 
     async def cut(self) -> None:
         """End every connection; nobody answers."""

@@ -96,7 +96,7 @@ class Line:
         self.sent += len(rows)
         await self.rows.send_many(rows)
 
-    async def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
         """Wait for a state."""
 
         async def asked() -> bool:

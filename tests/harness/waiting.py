@@ -12,10 +12,15 @@ T = TypeVar("T")
 _ASK_AGAIN_S = 0.02
 
 
-async def wait_for(ask: Callable[[], Awaitable[T]], *, what: str, timeout_s: float = 30.0) -> T:
-    """Ask until the answer is true, and return it; fails with `what` after `timeout_s`."""
+async def wait_for(ask: Callable[[], Awaitable[T]], *, what: str, timeout_s: float = 60.0) -> T:
+    """Ask until the answer is true, and return it; fails with `what` after `timeout_s`.
+
+    The last question is asked after that time: a machine that stood still meanwhile fails nothing.
+    """
     give_up_s = time.monotonic() + timeout_s
-    while not (answer := await ask()):
-        assert time.monotonic() < give_up_s, f"waited {timeout_s:.0f} s in vain: {what}"
+    while True:
+        last = time.monotonic() >= give_up_s
+        if answer := await ask():
+            return answer
+        assert not last, f"waited {timeout_s:.0f} s in vain: {what}"
         await asyncio.sleep(_ASK_AGAIN_S)
-    return answer

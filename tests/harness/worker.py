@@ -93,6 +93,15 @@ class Worker:
         assert counts["consumed"] == settled + counts["in_flight"], counts
         return counts
 
+    async def at_rest(self) -> dict[str, float]:
+        """The balance once nothing is in flight: outcomes lie on Kafka a moment before they are counted."""
+
+        async def rests() -> dict[str, float]:
+            counts = await self.balance()
+            return {} if counts["in_flight"] else counts
+
+        return await wait_for(rests, what="nothing is in flight")
+
     def rss_bytes(self) -> int:
         """Resident memory now."""
         return self._memory("VmRSS")
@@ -118,7 +127,7 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
-    async def ended(self, timeout_s: float = 20.0) -> int:
+    async def ended(self, timeout_s: float = 60.0) -> int:
         """Wait for the end; the exit code."""
         return await asyncio.to_thread(self.process.wait, timeout_s)
 
@@ -130,7 +139,7 @@ class Worker:
 
 def _get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as reply:  # noqa: S310  # our own loopback address
+        with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310  # our own loopback address
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         with error:

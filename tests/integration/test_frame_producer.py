@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from riverlens.frame_producer import DeliveryError, FrameTooLargeError, Outcome
 from riverlens.kafka import KafkaSettings
 from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
 from tests.conftest import MakeTopics, TopicSet
+from tests.harness.waiting import wait_for
 from tests.integration.producer_help import read_all
 
 _MB = 1_000_000
@@ -22,7 +24,8 @@ _BUFFER_BYTES = 4 * _MB
 
 
 def _frame(sequence: int, size_bytes: int = 40_000, camera_id: str = "lobby") -> Frame:
-    return Frame(camera_id, bytes(size_bytes), 1_790_683_200_000 + sequence, sequence=sequence)
+    # Of now: retention, which Kafka looks after every 30 s, goes by the frames' own times.
+    return Frame(camera_id, bytes(size_bytes), time.time_ns() // 1_000_000, sequence=sequence)
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +144,13 @@ async def test_while_the_broker_hangs_a_blocked_sender_waits_and_nothing_is_lost
         fragile.pause(1)
         try:
             sending = asyncio.create_task(_send_all(producer, range(1, 300)))
-            _, pending = await asyncio.wait([sending], timeout=1)
-            assert pending
-            assert _BUFFER_BYTES - 50_000 < producer.stats.pending_bytes <= _BUFFER_BYTES
+
+            async def full() -> bool:
+                return producer.stats.pending_bytes > _BUFFER_BYTES - 50_000
+
+            await wait_for(full, what="the buffer is full")
+            assert not sending.done()
+            assert producer.stats.pending_bytes <= _BUFFER_BYTES
         finally:
             fragile.resume(1)
         await sending
@@ -167,7 +174,7 @@ async def test_while_the_broker_hangs_a_live_camera_drops(
     async with producer:
         fragile.pause(1)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await _send_all(producer, range(1000))
             assert producer.stats.pending_bytes <= 16 * _MB
         finally:
@@ -192,7 +199,7 @@ async def test_closing_on_a_broker_that_hangs_ends_and_tells(
             await _send_all(producer, range(5))
 
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(DeliveryError, match=r"did not acknowledge 5 frames within"):
                 await send_and_leave()
     finally:

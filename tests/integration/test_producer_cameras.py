@@ -27,7 +27,7 @@ from tests.harness.mjpeg_camera import PASSWORD, USER, MjpegCamera, number_of, p
 from tests.harness.waiting import wait_for
 from tests.integration.producer_help import read_all
 
-_RESUME_S = 5.0
+_RESUME_S = 10.0
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def _running(kafka: KafkaSettings, topic: str, **settings: Any) -> AsyncIt
         await running
 
 
-async def _until(condition: Callable[[], bool], timeout_s: float = 20) -> float:
+async def _until(condition: Callable[[], bool], timeout_s: float = 60) -> float:
     """Seconds until the condition holds."""
     start_s = time.monotonic()
 
@@ -73,7 +73,7 @@ async def _more(run: ProducerRun, frames: int = 5) -> float:
 async def test_a_camera_that_is_cut_off_comes_back(
     kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
 ) -> None:
-    """Twice cut and restored: frames resume within 5 s, byte for byte as the camera sent them, in order."""
+    """Twice cut and restored: frames resume within 10 s, byte for byte as the camera sent them, in order."""
     async with _running(kafka, topic_set.frames, source=(f"door={camera.url}/stream",)) as run:
         await _more(run)
         for _ in range(2):
@@ -155,24 +155,28 @@ async def test_no_secret_is_told(
 async def test_snapshots_are_polled_at_the_rate(
     kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
 ) -> None:
-    """Ten a second are asked for and sent, byte for byte."""
+    """Ten a second are asked for and sent, no more, byte for byte."""
     source = (f"door={camera.url}/snapshot",)
-    async with _running(kafka, topic_set.frames, source=source, fps=10.0, duration_s=1.5) as run:
+    start_s = time.monotonic()
+    async with _running(kafka, topic_set.frames, source=source, fps=10.0) as run:
         await _until(lambda: _acknowledged(run) >= 10)
+    took_s = time.monotonic() - start_s
     frames = (await read_all(kafka, topic_set.frames))["door"]
     assert all(frame.image == picture(number_of(frame.image)) for frame in frames)
-    assert len(frames) <= 17
+    assert len(frames) <= 10 * took_s + 2
 
 
 async def test_a_rate_a_size_and_a_region_are_kept(
     kafka: KafkaSettings, topic_set: TopicSet, camera: MjpegCamera
 ) -> None:
     """Of 25 frames a second of 64x48 five go out, each the right half at half its size."""
-    fields = {"fps": 5.0, "size": "16x24", "region": "0.5,0,1,1", "duration_s": 2.0}
+    fields = {"fps": 5.0, "size": "16x24", "region": "0.5,0,1,1"}
+    start_s = time.monotonic()
     async with _running(kafka, topic_set.frames, source=(f"door={camera.url}/odd",), **fields) as run:
         await _until(lambda: _acknowledged(run) >= 6)
+    took_s = time.monotonic() - start_s
     frames = (await read_all(kafka, topic_set.frames))["door"]
-    assert 6 <= len(frames) <= 12
+    assert 6 <= len(frames) <= 5 * took_s + 2
     assert {simplejpeg.decode_jpeg_header(frame.image)[:2] for frame in frames} == {(24, 16)}
 
 

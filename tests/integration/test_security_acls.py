@@ -23,7 +23,7 @@ from tests.harness.security import Acl, Operation, Resource, SecuredKafka, confi
 from tests.harness.topics import Put, put
 from tests.harness.worker import running, start_worker
 
-LONGEST_S = 15.0
+LONGEST_S = 60.0
 
 MISSING: dict[str, tuple[Resource, Operation, dict[str, Any], str]] = {
     "see frames": (Resource.TOPIC, Operation.READ, {}, r"use topic '\S+-frames'.* --topic \S+-frames$"),
@@ -73,7 +73,7 @@ async def test_a_worker_that_may_see_but_not_read_says_so(
 
 async def _send_one(kafka: KafkaSettings, topics: TopicSet) -> None:
     async with FrameProducer(kafka, topic=topics.frames) as producer:
-        await producer.send(Frame("lobby", jpeg(), 1_700_000_000_000))
+        await producer.send(Frame("lobby", jpeg(), time.time_ns() // 1_000_000))
 
 
 async def _make_topics(kafka: KafkaSettings, topics: TopicSet) -> None:

@@ -63,7 +63,7 @@ async def test_each_bad_frame_costs_one_dead_letter(
     null = account.letters[PARTITION, len(CASES)]
     assert (null.key, null.value) == (None, b"")
     assert headers_of(null)["dlq-null-value"] == "true"
-    counts = await worker.balance()
+    counts = await worker.at_rest()
     assert counts["dead_lettered"] == len(account.letters)
     assert counts["published"] == len(account.events)
     assert await worker.stop() == 0

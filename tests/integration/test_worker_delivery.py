@@ -19,7 +19,7 @@ from tests.harness.topics import Put, Watcher, put, put_unreadable, watcher
 from tests.harness.waiting import wait_for
 
 FRAMES = 3_000
-DRAIN_S = 4.0
+ENDS_WITHIN_S = 15.0
 
 
 def many(count: int = FRAMES, partitions: int = 4) -> list[Put]:
@@ -62,14 +62,14 @@ async def test_a_killed_worker_loses_nothing(
 async def test_a_stopped_worker_commits_what_it_published(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
 ) -> None:
-    """SIGTERM under load ends with 0 within the drain deadline; committed is what was published, no more."""
+    """SIGTERM under load ends with 0 in time; committed is what was published, no more."""
     await put(kafka, topic_set.frames, many())
     async with watcher(kafka, topic_set.group) as watch:
         worker = await workers(topic_set, ready=False)
         await events_reach(watch, topic_set, 200)
         asked_s = time.monotonic()
         assert await worker.stop() == 0
-        assert time.monotonic() - asked_s < DRAIN_S
+        assert time.monotonic() - asked_s < ENDS_WITHIN_S
         published = await watch.count(topic_set.events)
         assert published < FRAMES, "stopped too late to show anything"
         assert await watch.committed(topic_set.frames) == await watch.ends(topic_set.events)
@@ -80,7 +80,7 @@ async def test_a_stopped_worker_commits_what_it_published(
 async def test_a_worker_stops_in_time_without_its_model_server(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, colour_model: Path, tmp_path: Path
 ) -> None:
-    """With calls that cannot end, SIGTERM still ends with 0 within its deadlines, nothing dead-lettered."""
+    """With calls that cannot end, SIGTERM still ends with 0 in time, nothing dead-lettered."""
     flags = ("--model_name=colour", f"--model_base_path={colour_model}")
     with model_servers.model_server(tmp_path / "own.log", *flags) as own:
         worker = await workers(topic_set, server=own.address, drain_timeout_ms=500)
@@ -94,7 +94,7 @@ async def test_a_worker_stops_in_time_without_its_model_server(
             await wait_for(taken, what="the frames are in the worker")
             asked_s = time.monotonic()
             assert await worker.stop() == 0
-            assert time.monotonic() - asked_s < DRAIN_S
+            assert time.monotonic() - asked_s < ENDS_WITHIN_S
         finally:
             own.process.kill()
     assert not (await take_account(kafka, topic_set)).letters
@@ -177,7 +177,7 @@ async def test_an_unreadable_record_costs_its_neighbours_nothing(
     account.check()
     assert account.reasons() == {(2, 0): "unreadable", (4, 103): "unreadable", (4, 104): "unreadable"}
     assert all(letter.value == b"" for letter in account.letters.values())
-    counts = await worker.balance()
+    counts = await worker.at_rest()
     assert (counts["consumed"], counts["dead_lettered"]) == (1_206, 3)
 
 

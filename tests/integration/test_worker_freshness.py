@@ -15,7 +15,7 @@ from tests.harness.live import FRESHNESS, cameras, outage
 from tests.harness.topics import Put, put
 from tests.harness.waiting import wait_for
 
-AWAY_S = 1.0
+AWAY_S = 2.0
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
@@ -49,7 +49,7 @@ async def test_a_camera_whose_clock_is_behind_is_not_dropped_for_it(
         await wait_for(flows, what="events of the camera whose clock is behind")
     await all_committed(kafka, topic_set)
     samples = await worker.metrics()
-    assert samples["riverlens_camera_skew_seconds{camera=behind}"] == pytest.approx(5.0, abs=0.5)
+    assert samples["riverlens_camera_skew_seconds{camera=behind}"] == pytest.approx(5.0, abs=1.0)
     assert "riverlens_camera_skew_seconds{camera=right}" not in samples
     assert samples["riverlens_camera_drops_total{camera=behind,reason=stale}"] > 10
     assert worker.log().count("camera behind: its clock is behind") == 1

@@ -33,7 +33,7 @@ async def test_only_the_poisonous_frames_are_dead_lettered(
     assert sorted(account.letters) == sorted((n % 4, n // 4) for n in range(400) if n % 20 == 7)
     assert set(account.reasons().values()) == {"model_rejected"}
     assert all(letter.value == poison for letter in account.letters.values())
-    counts = await worker.balance()
+    counts = await worker.at_rest()
     assert (counts["published"], counts["dead_lettered"]) == (380, 20)
     assert (await worker.metrics())["riverlens_predict_errors_total{code=INVALID_ARGUMENT}"] > 0
 

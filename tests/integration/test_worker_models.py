@@ -72,7 +72,7 @@ async def test_a_model_of_any_kind_needs_its_name_alone(
         _check(body, (offset * 4 + partition) % 3)
     most = max(body["batch"]["size"] for body in account.events.values())
     assert (most == 1) == ((FORMS[model].shape or (None,))[0] == 1)
-    counts = await worker.balance()
+    counts = await worker.at_rest()
     assert counts["published"] == COUNT
 
 

@@ -51,7 +51,7 @@ async def test_every_frame_of_every_camera_has_its_event(
         _check_body(body, account.frames[place], signature)
     sizes = [body["batch"]["size"] for body in account.events.values()]
     assert max(sizes) > 8, "a backlog must fill batches"
-    counts = await worker.balance()
+    counts = await worker.at_rest()
     assert counts["published"] == counts["consumed"] == len(account.frames)
     assert await worker.stop() == 0
     async with watcher(kafka, topic_set.group) as watch:
@@ -87,7 +87,7 @@ async def test_an_idle_worker_answers_a_single_frame_at_once(
     assert body["batch"] == {"size": 1, "reason": "device_free"}
     assert body["frame_id"] is None
     assert body["sequence"] is None
-    assert body["timing_ms"]["queue"] < 1_000
+    assert body["timing_ms"]["queue"] < 10_000
 
 
 async def test_other_partition_counts_keep_each_cameras_order(

@@ -58,7 +58,8 @@ async def test_one_stuck_partition_is_named_and_the_worker_stays_ready(
     async with image_server(tmp_path, jpeg()) as images:
         worker = await workers(
             topic_set,
-            watchdog_timeout_ms=1000,
+            # So much longer than a put that a slow machine is no standstill.
+            watchdog_timeout_ms=4000,
             reference_prefixes=f"{images.origin}/",
             reference_ca_file=images.ca_file,
             reference_timeout_ms=60_000,

@@ -167,7 +167,7 @@ async def test_a_batch_that_does_not_fill_after_all_leaves() -> None:
     line = Line(rows=4)
     line.coming = 100
     await line.send(0, 2)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert _offsets(await line.batcher.take()) == [0, 1]
     line.rows.close()
     await line.running

@@ -32,7 +32,7 @@ async def test_items_come_out_once_and_in_order() -> None:
         for start in range(first, first + 40, 4):
             await channel.send_many(range(start, start + 4))
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with asyncio.TaskGroup() as readers:
             readers.create_task(read())
             readers.create_task(read())

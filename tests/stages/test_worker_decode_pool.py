@@ -46,7 +46,7 @@ class Line:
     async def run(self, threads: int = 2) -> tuple[list[DecodedFrame], list[Rejected]]:
         """Run to the end of the input; rows and rejections."""
         ports = DecodePoolPorts(self._take, self.decoded, self.results)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await DecodePool(ports, self.target, threads, Metrics(self.registry)).run()
         self.results.close()
         rejected = [item for item in await _rest(self.results) if isinstance(item, Rejected)]
@@ -127,7 +127,7 @@ async def test_a_full_output_holds_the_pool() -> None:
     lease = PartitionLease("frames", 0)
     line = Line([leased(lease, offset, JPEG) for offset in range(40)], FIXED, decoded=Channel(1))
     run = asyncio.create_task(line.run(2))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         rows = await line.decoded.receive_many(100)
         assert len(line.items) >= 40 - 4 * 4, "one chunk a thread in hand, and as much passed on"
         while len(rows) < 40:

@@ -91,5 +91,5 @@ async def test_a_stop_waits_for_no_client_that_does_not_end(
     monkeypatch.setattr(module, "end_client", never)
     began_s = time.monotonic()
     await transactions.stop(0.1)
-    assert 1 < time.monotonic() - began_s < 5
+    assert 1 < time.monotonic() - began_s < 30
     assert ended == [0, 0]

@@ -40,7 +40,7 @@ async def test_a_server_left_out_and_back_wakes() -> None:
             endpoint.ejections = 0
             endpoints.eject(endpoint, "a test")
             assert math.isinf(endpoints.due_s(full=True))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await wake.wait()
                 wake.clear()
                 while not endpoint.up:
@@ -66,7 +66,7 @@ async def test_a_pause_that_ended_while_looking_is_not_missed() -> None:
     now_s = asyncio.get_running_loop().time()
     endpoint.load._paused_until_s = now_s - 0.001
     turn.await_resume(now_s - 0.002)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await wake.wait()
     assert endpoints.resumes_s(now_s) == pytest.approx(math.inf)
     turn.cancel()

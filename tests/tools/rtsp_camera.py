@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from pathlib import Path
 from typing import Self
 
 import pytest
+
+from riverlens.broker.ports import free_ports
 
 PACKAGES = (
     "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
@@ -26,9 +27,8 @@ class RtspCamera:
 
     def __init__(self, *login: str) -> None:
         self.scheme = "rtsps" if len(login) > 2 else "rtsp"  # user, password and certificate
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        # Free to listen on again after each cut: see free_ports.
+        (self.port,) = free_ports(1)
         self._login = login
         self._process: asyncio.subprocess.Process | None = None
 

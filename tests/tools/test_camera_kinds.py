@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from riverlens.broker.ports import free_ports
 from riverlens_producer.cameras import Camera
 from riverlens_producer.failures import Cause, LinkError
 from riverlens_producer.found import Found
@@ -61,16 +61,9 @@ async def _sender(media: Path, kind: str, *target: str) -> AsyncIterator[None]:
         await process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 async def _probe_once_it_listens(camera: Camera) -> Found:
     # A connection to look whether it listens would be the one that it waits for.
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await probe(camera, _SECONDS)
@@ -93,7 +86,7 @@ async def test_what_comes_in_bunches_is_shown_in_real_time(media: Path, name: st
 
 async def test_mpeg_ts_over_udp(media: Path) -> None:
     """An encoder that sends to a port of ours is a camera."""
-    port = _free_port()
+    (port,) = free_ports(1)
     async with _sender(media, "mpegts", f"udp://127.0.0.1:{port}?pkt_size=1316"):
         found = await probe(Camera(id="a", url=f"udp://127.0.0.1:{port}"), _SECONDS)
     assert (found.offer.kind, found.width, found.height) == ("MPEG-TS", 320, 240)
@@ -102,7 +95,7 @@ async def test_mpeg_ts_over_udp(media: Path) -> None:
 
 async def test_rtmp_and_its_key_is_not_shown(media: Path) -> None:
     """An RTMP server is a camera; the last part of its path is commonly its key."""
-    url = f"rtmp://127.0.0.1:{_free_port()}/live/hushhush"
+    url = f"rtmp://127.0.0.1:{free_ports(1)[0]}/live/hushhush"
     async with _sender(media, "flv", "-listen", "1", url):
         found = await _probe_once_it_listens(Camera(id="a", url=url))
     assert (found.offer.kind, found.width, found.height) == ("RTMP", 320, 240)

@@ -83,7 +83,7 @@ def test_a_command_of_the_page_does_what_it_says(command: str, line: Line, tmp_p
         return bool(done.stdout or done.stderr) or " -P " in command
 
     # The first event and the first dead letter may be on their way yet.
-    wait_until(told, f"something to be shown by {command}", 30)
+    wait_until(told, f"something to be shown by {command}", 60)
 
 
 def test_every_command_is_run_or_has_a_reason() -> None:

@@ -26,7 +26,7 @@ from tests.prometheus_server import RATE_INTERVAL, Prometheus, all_numbers, hurr
 
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(600)]
 
-WITHIN_S = 60
+WITHIN_S = 120
 _THRESHOLD = re.compile(r"\s+(==|!=|<|>)\s+[\d.]+$")
 # An encoded model, so that some frames are encoded again; every camera of `drip` has what it needs.
 _WORKER = (
@@ -127,7 +127,7 @@ def _bottleneck(prometheus: Prometheus) -> set[float]:
 
 
 def _follow(prometheus: Prometheus, alert: str, bottleneck: int | None) -> float:
-    """Seconds until the alert fires and the bottleneck is told; fails after a minute."""
+    """Seconds until the alert fires and the bottleneck is told; fails after two minutes."""
     began_s = time.monotonic()
 
     def followed() -> bool:
@@ -146,7 +146,7 @@ def _wait_ordinary(prometheus: Prometheus) -> None:
         return not _firing(prometheus) - {"CameraSilent"} and _bottleneck(prometheus) == {0}
 
     try:
-        wait_until(ordinary, "ordinary times", 90)
+        wait_until(ordinary, "ordinary times", 180)
     except AssertionError:
         pytest.fail(f"no ordinary times: {_firing(prometheus)}, bottleneck {_bottleneck(prometheus)}")
 
@@ -183,7 +183,7 @@ CAUSES: dict[str, tuple[Callable[[Line], None], str, int | None, Callable[[Line]
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_an_alert_fires_by_its_cause(cause: str, line: Line, prometheus: Prometheus) -> None:
-    """Within a minute of the cause the alert fires and the bottleneck is told; mended, both end."""
+    """Soon after the cause the alert fires and the bottleneck is told; mended, both end."""
     act, alert, bottleneck, mend = CAUSES[cause]
     _wait_ordinary(prometheus)
     act(line)
@@ -212,7 +212,9 @@ def test_every_expression_gives_numbers(line: Line, prometheus: Prometheus) -> N
     try:
         with _served(line.folder) as port:
             line.start_live_camera("snapshots", f"http://127.0.0.1:{port}/picture.jpg")
-            wait_until(lambda: not _without_numbers(prometheus, waiting), "numbers from every expression", 90)
+            wait_until(
+                lambda: not _without_numbers(prometheus, waiting), "numbers from every expression", 180
+            )
     except AssertionError:
         pytest.fail(f"without numbers: {sorted(waiting)}\n{line.log('worker')[-2000:]}")
     finally:

@@ -72,7 +72,7 @@ async def _served(kafka: KafkaSettings, log: Path, port: int = 0) -> AsyncIterat
         assert wall.poll() is None, f"the wall ended: see {log}"
     finally:
         wall.terminate()
-        await asyncio.to_thread(wall.wait, 20)
+        await asyncio.to_thread(wall.wait, 60)
 
 
 @asynccontextmanager
