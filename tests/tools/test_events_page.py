@@ -137,7 +137,7 @@ def test_the_python_program_reads_events(line: Line) -> None:
     _wait_for_events(line)
     (line.folder / "program.py").write_text(_here(line, _block("python")), encoding="utf-8")
     first, errors = asyncio.run(_first_line_and_errors(line))
-    assert re.match(r"gate-1 .+ \d\.\d+ \(", first), errors
+    assert re.match(r"(gate-1|yard) .+ \d\.\d+ \(", first), errors
     assert "KeyboardInterrupt" in errors
     assert "Unclosed" not in errors
 
