@@ -31,7 +31,8 @@ class DropReason(StrEnum):
     SUPERSEDED = "superseded"
     """A newer frame of its camera was waiting."""
     UNCHANGED = "unchanged"
-    """The model answered, and its counts were those of the camera's last event (`events=changes`)."""
+    """The model answered, and its counts were those of the camera's last event, or others for less than
+    `changes_hold_ms` (`events=changes`)."""
 
 
 @dataclass(frozen=True, slots=True)
