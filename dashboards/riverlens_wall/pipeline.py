@@ -74,8 +74,8 @@ class Lately:
 
 
 def lately(before: Reading | None, now: Reading, passed_s: float) -> Lately:
-    """The last seconds: `now` less `before`. A worker that started again counts from its start."""
-    if before is None or passed_s <= 0 or now.consumed < before.consumed or now.calls < before.calls:
+    """The last seconds: `now` less `before`. Where workers came, went or started again: since their start."""
+    if before is None or passed_s <= 0 or not _follows(before, now):
         before, passed_s = Reading(), 0.0
     stage_ms = {}
     for stage in STAGES:
@@ -92,6 +92,11 @@ def lately(before: Reading | None, now: Reading, passed_s: float) -> Lately:
         (now.predict_errors - before.predict_errors) / passed_s if passed_s else 0.0,
         lost / passed_s if passed_s else 0.0,
     )
+
+
+def _follows(before: Reading, now: Reading) -> bool:
+    same = len(now.states) == len(before.states)
+    return same and now.consumed >= before.consumed and now.calls >= before.calls
 
 
 def stages(seen: Seen, now: Reading | None, late: Lately | None) -> list[Stage]:

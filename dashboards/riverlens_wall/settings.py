@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
@@ -15,12 +15,20 @@ from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.topic_spec import TopicName
 
+EVERY_ADDRESS = "dns:///"
+"""Before a name: every address of it, as in the worker's `server`."""
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 def _several(value: Any) -> Any:
     """Text with commas between, as flags and the environment give it; a list as the TOML file does."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def as_http(url: str) -> SplitResult:
+    """The parts of a metrics URL, of `dns:///name:port/path` as of http://name:port/path."""
+    every = url.startswith(EVERY_ADDRESS)
+    return urlsplit(f"http://{url.removeprefix(EVERY_ADDRESS)}" if every else url)
 
 
 class WallSettings(Settings):
@@ -46,7 +54,8 @@ class WallSettings(Settings):
     events_topic: TopicName = "detections"
     """Topic to read events from."""
     metrics_url: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
-    """The workers' /metrics, several separated by commas; unset: the pipeline's figures stay grey."""
+    """The workers' /metrics, several separated by commas, or dns:///name:port/metrics for every address of a
+    name; unset: the pipeline's figures stay grey."""
 
     wall_host: str = "127.0.0.1"
     """Address to listen on. The page asks for no password: beyond loopback, put a login before it."""
@@ -77,8 +86,8 @@ class WallSettings(Settings):
     @classmethod
     def _are_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
+            every, parts = url.startswith(EVERY_ADDRESS), as_http(url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or (every and not parts.port):
                 raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:9100/metrics")
         return urls
 
@@ -96,7 +105,7 @@ class WallSettings(Settings):
         if self.frames_topic == self.events_topic:
             lines.append("frames_topic and events_topic must be two different topics")
         # Told here, not by the field: a field's complaint repeats what was given.
-        if any(urlsplit(url).password for url in self.metrics_url):
+        if any(as_http(url).password for url in self.metrics_url):
             lines.append(
                 "metrics_url: a password in a URL would be shown on the page and in logs; leave it out"
             )

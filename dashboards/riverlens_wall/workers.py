@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 import aiohttp
 
 from riverlens_wall.pipeline import UNTOLD, Lately, lately
 from riverlens_wall.readings import Reading, read
+from riverlens_wall.settings import EVERY_ADDRESS, as_http
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +47,11 @@ class Workers:
                 await asyncio.sleep(_EVERY_S)
 
     async def _ask(self, session: aiohttp.ClientSession) -> None:
-        texts = await asyncio.gather(*(_get(session, url) for url in self._urls))
+        found = await asyncio.gather(*(_each(url) for url in self._urls))
+        texts = await asyncio.gather(*(_get(session, url) for url in chain.from_iterable(found)))
         answers = [text for text in texts if text is not None]
-        silent = [url for url, text in zip(self._urls, texts, strict=True) if text is None]
         if not answers:
-            self._lose(f"the worker does not answer at {', '.join(silent[:3])}")
+            self._lose(f"the worker does not answer at {', '.join(self._urls[:3])}")
             return
         try:
             reading = read(answers)
@@ -67,6 +70,29 @@ class Workers:
             logger.warning("%s", why)
         self.reading = self.late = None
         self.away = why
+
+
+async def _each(url: str) -> list[str]:
+    """The URLs to ask: of `dns:///name:port/path` one for each address of the name, of another itself."""
+    if not url.startswith(EVERY_ADDRESS):
+        return [url]
+    name, port = as_http(url).hostname, as_http(url).port
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    except OSError:  # no such name now: told as every other answer that does not come
+        return []
+    return urls_of(url, [(family, str(address[0])) for family, _, _, _, address in found])
+
+
+def urls_of(url: str, addresses: Sequence[tuple[int, str]]) -> list[str]:
+    """`dns:///name:port/path` with each address, given by family, in the name's place.
+
+    Of one family alone: where there are both, each worker has an address of either.
+    """
+    parts = as_http(url)
+    family = min((family for family, _ in addresses), default=0)
+    hosts = sorted({address for kind, address in addresses if kind == family})
+    return [f"http://{f'[{host}]' if ':' in host else host}:{parts.port}{parts.path}" for host in hosts]
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> str | None:

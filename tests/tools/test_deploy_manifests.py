@@ -11,6 +11,7 @@ import pytest
 
 from riverlens.settings import Settings, load
 from riverlens.topics import TopicsSettings
+from riverlens_wall.settings import WallSettings
 from riverlens_worker.settings import WorkerSettings
 from tests.compose_file import load_compose
 from tests.harness.security import Authority
@@ -159,6 +160,8 @@ def test_every_name_leads_somewhere(manifests: list[Manifest]) -> None:
         if each["kind"] in selectors:
             wanted = spec[selectors[each["kind"]]].get("matchLabels", {})
             assert any(wanted.items() <= have.items() for have in labels), each["metadata"]["name"]
+        if each["kind"] == "Service":
+            assert any(spec["selector"].items() <= have.items() for have in labels), each["metadata"]["name"]
         if each["kind"] == "ScaledObject":
             assert ("Deployment", spec["scaleTargetRef"]["name"]) in names
             assert "replicas" not in one(manifests, "Deployment", spec["scaleTargetRef"]["name"])["spec"]
@@ -198,6 +201,7 @@ def _environment(manifests: list[Manifest], template: Manifest, secrets: Path) -
 ROLES: dict[str, type[Settings]] = {
     "riverlens-worker": WorkerSettings,
     "riverlens-topics": TopicsSettings,
+    "riverlens-wall": WallSettings,
 }
 
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from riverlens.settings import load
 from riverlens.topics import TopicsSettings
+from riverlens_wall.settings import WallSettings
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.settings import WorkerSettings
 from tests.manifests import DEPLOY, ROOT, one, read, read_env
@@ -131,6 +132,24 @@ def test_queries_name_metrics_of_the_worker(path: str) -> None:
     names = set(re.findall(r"riverlens_\w+", " ".join(queries)))
     assert names
     assert names <= declared
+
+
+def test_the_wall_sees_every_worker_and_is_seen_by_none(settings: WorkerSettings) -> None:
+    """It asks the headless name of all workers where they serve figures, and listens on its own loopback."""
+    found = read("components", "wall", "wall.yaml")
+    container = _container(one(found, "Deployment", "riverlens-wall"))
+    service = one(found, "Service", "riverlens-workers")
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"] == WORKER["spec"]["selector"]["matchLabels"]
+    (port,) = service["spec"]["ports"]
+    assert port["port"] == settings.admin_port
+    asked = f"dns:///{service['metadata']['name']}:{settings.admin_port}/metrics"
+    assert {"name": "RIVERLENS_METRICS_URL", "value": asked} in container["env"]
+    wall = load(WallSettings, container["args"][1:], prog="riverlens wall")
+    assert wall.wall_host == "127.0.0.1"
+    assert "ports" not in container
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert f"http://127.0.0.1:{wall.wall_port}/healthz" in container[probe]["exec"]["command"][-1]
 
 
 def test_every_part_is_explained() -> None:

@@ -127,6 +127,8 @@ def test_figures_are_those_of_the_last_seconds() -> None:
     assert (late.rows, late.errors_per_s, late.stage_ms) == (20.0, 2.0, {"predict": 50.0})
     again = lately(now, _reading(consumed=10.0), 2.0)
     assert (again.rows, again.errors_per_s) == (8.0, 0.0)
+    joined = _reading(states=["running", "running"], consumed=900.0, predict_errors=50.0)
+    assert lately(now, joined, 2.0).errors_per_s == 0.0
 
 
 def _encoded(kind: str, size: tuple[int, int] = (64, 48), **options: Any) -> bytes:
@@ -273,9 +275,10 @@ def test_settings_name_what_is_wrong() -> None:
     )
     assert good.metrics_url == ("http://a:1/metrics", "http://b:1/metrics")
     assert (good.wall_host, good.wall_port) == ("127.0.0.1", 0)
-    with pytest.raises(SettingsError, match="metrics_url") as caught:
-        load(WallSettings, ["--metrics-url=http://me:hunter2@a/metrics"], prog="riverlens wall")
-    assert "hunter2" not in str(caught.value)
+    for address in ("http://me:hunter2@a/metrics", "dns:///me:hunter2@a:9100/metrics"):
+        with pytest.raises(SettingsError, match="metrics_url") as caught:
+            load(WallSettings, [f"--metrics-url={address}"], prog="riverlens wall")
+        assert "hunter2" not in str(caught.value)
     with pytest.raises(SettingsError, match="allowed_hosts"):
         load(WallSettings, ["--allowed-hosts=https://wall.example.com"], prog="riverlens wall")
     with pytest.raises(SettingsError, match="two different topics"):
