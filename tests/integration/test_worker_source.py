@@ -132,7 +132,7 @@ async def test_while_the_device_is_busy_kafka_collects_frames(
     async with reading(kafka, topic_set) as source:
         await put(kafka, topic_set.frames, [Put(jpeg())])
         await take(source, 1)
-        source.serve(lambda: Demand(due_in_s=0.4, rows=1_000), rows=1_000)
+        source.serve(lambda: Demand(due_in_s=0.4, rows=1_000), ahead=1_000)
         # The fetch that waits now began under the old terms: its answer begins the first held one.
         await put(kafka, topic_set.frames, [Put(jpeg())])
         await take(source, 1)

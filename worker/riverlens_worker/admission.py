@@ -113,13 +113,17 @@ class Admission:
         """Whether something that waits may be taken."""
         return any(self._ahead.room(lease) > 0 for lease, _ in self._queues.values())
 
+    def takeable(self) -> int:
+        """How many of those that wait may be taken now, at most."""
+        return sum(max(0, min(len(queue), self._ahead.room(lease))) for lease, queue in self._queues.values())
+
     def release(self, source: LeasedFrame) -> None:
         """A frame that was taken is in a call now, or has its outcome; harmless a second time."""
         self._ahead.release(source)
 
-    def limit(self, rows: int) -> None:
-        """A call takes so many rows."""
-        self._ahead.rows = rows
+    def limit(self, frames: int) -> None:
+        """So many frames may be taken before a call takes them."""
+        self._ahead.frames = frames
 
     def sweep(self, now_s: float) -> list[Rejected]:
         """Remove and return what has gone stale while nobody takes."""

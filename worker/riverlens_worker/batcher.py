@@ -23,6 +23,7 @@ from riverlens_worker.metrics import Metrics
 
 _FILLING_S = 0.1
 """A batch is left to fill for no longer: frames of other shapes do not fill it."""
+_FADE = 0.95
 
 PassBy = Callable[[Sequence[Rejected]], None]
 
@@ -44,7 +45,7 @@ class Batcher:
     ) -> None:
         """`freshness`: the policies, None where every frame counts; `pass_by` takes what they drop.
 
-        `coming`: how many frames have been read that are not rows yet; `sealed` hears which are in a batch.
+        `coming`: how many frames are being decoded, or may be; `sealed` hears which are in a batch.
         """
         self._rows = rows
         self._most = limits
@@ -58,6 +59,8 @@ class Batcher:
         self._ended = False
         self._share = limits.share
         self._waiting = 0
+        self.decode_s = 0.0
+        """What the decode of a row took of late, in seconds."""
 
     async def run(self) -> None:
         """Pull rows until the input ends."""
@@ -69,6 +72,7 @@ class Batcher:
                 break
             for row in rows:
                 self._waiting += self._share(row)
+                self.decode_s += (1 - _FADE) * (row.decode_ms / 1000 - self.decode_s)
                 superseded = self._open.add(row)
                 if superseded is not None:
                     self._waiting -= self._share(superseded)

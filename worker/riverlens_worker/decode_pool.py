@@ -67,6 +67,8 @@ class DecodePool:
         self._metrics = metrics
         self.held = 0
         """Frames taken and not passed on yet."""
+        self.at_once = threads * _CHUNK_FRAMES
+        """Frames that all threads have in hand, at most."""
         self._undecoded: list[list[LeasedFrame]] = []
 
     async def run(self) -> None:

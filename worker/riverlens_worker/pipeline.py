@@ -158,7 +158,6 @@ class Pipeline:
         self._set_state(Lifecycle.RUNNING)
         self._running = True
         watching = self._watching = self._watchdog(stages)
-        self._source.serve(lambda: self._demand(stages), stages.batcher.limit_rows)
         self._not_ready = ""
         async with asyncio.TaskGroup() as group:
             parts = [self._source.run(), self._watch(stages), watching.run(), LoopLag(self._metrics).run()]
@@ -218,7 +217,10 @@ class Pipeline:
         heard = limit, self._waiting, freshness, self._tracer
         ports = PredictorPorts(take, full, until_full, self._results, *heard)
         predictor = Predictor(ports, self._endpoints, model, metrics)
-        return _Stages(decode_pool, batcher, predictor)
+        stages = _Stages(decode_pool, batcher, predictor)
+        ahead = batcher.limit_rows + decode_pool.at_once + self._references.at_once
+        self._source.serve(lambda: self._demand(stages), ahead)
+        return stages
 
     def _sweeper(self, stages: _Stages, freshness: Freshness) -> Sweeper:
         decoding, calling = (
@@ -227,12 +229,14 @@ class Pipeline:
         return Sweeper((self._source.sweep, decoding, stages.batcher.sweep, calling), self._results.put_many)
 
     def _coming(self, decode_pool: DecodePool) -> int:
-        """Frames that have been read and are not in a batch yet."""
-        return self._source.waiting + decode_pool.held + len(self._decoded)
+        """Frames that are being decoded, or may be."""
+        return self._source.takeable + decode_pool.held + len(self._decoded)
 
     def _demand(self, stages: _Stages) -> Demand:
-        missing = stages.batcher.limit_rows - stages.batcher.waiting - self._coming(stages.decode_pool)
-        return Demand(next_due_in_s(self._endpoints.loads, time.monotonic()), missing)
+        batcher, pool = stages.batcher, stages.decode_pool
+        missing = batcher.limit_rows - batcher.waiting - len(self._decoded) - pool.held - self._source.waiting
+        decode_s = max(0, missing) * batcher.decode_s / self._settings.decode_threads
+        return Demand(next_due_in_s(self._endpoints.loads, time.monotonic()), missing, decode_s)
 
     def _waiting(self, why: str) -> None:
         """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""

@@ -63,6 +63,7 @@ class References:
         self._out: Channel[Admitted] = Channel(_CHUNK_FRAMES * settings.decode_threads)
         self._tasks: dict[Wanted, asyncio.Task[None]] = {}
         self._passing = 0
+        self._most = settings.max_fetches_per_host
         self._ended = False
         self._over = False
 
@@ -76,6 +77,11 @@ class References:
             return await self._out.receive_many(limit)
         looked = [self._look(item) for item in await self._ports.take(limit)]
         return [item for item in looked if not isinstance(item, Wanted)]
+
+    @property
+    def at_once(self) -> int:
+        """References of one host that are fetched side by side, at most; 0 where nothing may be fetched."""
+        return self._most if self._allowed else 0
 
     @property
     def held(self) -> int:

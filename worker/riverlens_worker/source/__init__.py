@@ -101,10 +101,13 @@ class Source:
         )
         await connect(self._state.settings.kafka, consumer.start())
 
-    def serve(self, demand: Callable[[], Demand], rows: int) -> None:
-        """From now on frames are fetched as the batch that is being filled needs them; it takes so many."""
+    def serve(self, demand: Callable[[], Demand], ahead: int) -> None:
+        """From now on frames are fetched as the batch that is being filled needs them.
+
+        `ahead`: how many may be taken before a call takes them: its rows, and what the stages work on.
+        """
         self._state.demand = demand
-        self._state.admission.limit(rows)
+        self._state.admission.limit(ahead)
 
     def sealed(self, frames: Iterable[LeasedFrame]) -> None:
         """These frames are in a call: others may be decoded."""
@@ -182,6 +185,11 @@ class Source:
     def waiting(self) -> int:
         """Frames read that nobody has taken."""
         return len(self._state.admission)
+
+    @property
+    def takeable(self) -> int:
+        """Of those, how many may be taken now, at most."""
+        return self._state.admission.takeable()
 
     @property
     def leases(self) -> LeaseTable:
