@@ -10,12 +10,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from riverlens.errors import SettingsError
 from riverlens.frame_buffer import WhenFull
-from riverlens_producer.address import Address, read_address
+from riverlens_producer.address import Address, complaint, read_address
 from riverlens_producer.pictures import Look
 from riverlens_producer.sources import Showing
 from riverlens_producer.view import parse_region, parse_size
@@ -25,6 +34,13 @@ Clock = Literal["camera", "arrival"]
 
 _NAMED = re.compile(r"([^=/\\]+)=(.+)", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def _checked_where(text: str) -> str:
+    if wrong := complaint(text):
+        raise ValueError(wrong)
+    address = read_address(text)
+    return address.bare.removeprefix("file://") if address and address.scheme == "file" else text
 
 
 def _checked_size(text: str) -> str:
@@ -37,6 +53,8 @@ def _checked_region(text: str) -> str:
     return text
 
 
+Where = Annotated[str, AfterValidator(_checked_where)]
+"""An address or a path; of a `file://` its path remains."""
 Size = Annotated[str, AfterValidator(_checked_size)]
 """WIDTHxHEIGHT in pixels."""
 RegionText = Annotated[str, AfterValidator(_checked_region)]
@@ -50,7 +68,7 @@ class Camera(BaseModel):
 
     id: str = Field(min_length=1, max_length=500)
     """The frames' key."""
-    url: str = Field(min_length=1, repr=False)
+    url: Where = Field(min_length=1, repr=False)
     """An address, or the path of a file, a folder or a video device."""
     username: str | None = Field(default=None, repr=False)
     """User at the camera; wins over the one in the address."""
@@ -88,7 +106,7 @@ class Camera(BaseModel):
     """Decode the video's key frames and nothing else: a frame a second or two, at little CPU."""
     verify_tls: bool = True
     """False: take any certificate; many cameras sign their own."""
-    tls_cafile: Path | None = None
+    tls_cafile: FilePath | None = None
     """PEM file with the authority that signed the camera's certificate."""
     format: str | None = None
     """FFmpeg's name of the input format, where it cannot be told from the data (v4l2, mpegts)."""
@@ -106,6 +124,11 @@ class Camera(BaseModel):
         """Where it is in the network; None for files and devices."""
         secret = self.password.get_secret_value() if self.password else None
         return read_address(self.url, self.username, secret)
+
+    @property
+    def silence_s(self) -> float:
+        """How long its connection may bring no byte: connecting may take longer than a stall is."""
+        return max(self.connect_s, self.stall_s)
 
     @property
     def path(self) -> Path:
@@ -160,12 +183,12 @@ def named(text: str) -> tuple[str | None, str]:
 
 def _from_flag(text: str, common: Mapping[str, Any]) -> Camera:
     camera_id, where = named(text)
-    address = read_address(where)
-    if address is not None and address.scheme == "file":
-        where, address = address.bare.removeprefix("file://"), None
-    path = Path(where)
-    own = address.camera_id if address else path.stem or path.resolve().name or "camera"
-    return Camera(**{**common, "id": camera_id or own, "url": where})
+    camera = Camera(**{**common, "id": camera_id or "camera", "url": where})
+    if camera_id is not None:
+        return camera
+    address, path = camera.address, camera.path
+    own = address.camera_id if address else path.stem or path.resolve().name
+    return camera.model_copy(update={"id": own}) if own else camera
 
 
 def read_cameras(
@@ -184,7 +207,7 @@ def read_cameras(
     defaults = expand(tables.pop("defaults", {}))
     entries = tables.pop("camera", [])
     lines += [f"[{name}] means nothing here; cameras are [[camera]] tables" for name in tables]
-    if not isinstance(entries, list) or not entries or not isinstance(defaults, dict):
+    if not _are_tables(entries) or not entries or not isinstance(defaults, dict):
         lines.append('no [[camera]] table: write [[camera]], id = "lobby", url = "rtsp://..." on three lines')
         entries = []
     cameras = []
@@ -200,6 +223,10 @@ def read_cameras(
     return [camera for camera in cameras if camera.enabled]
 
 
+def _are_tables(entries: object) -> bool:
+    return isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+
+
 def no_clash(cameras: Iterable[Camera]) -> None:
     """See that each camera has a name of its own.
 
@@ -212,7 +239,7 @@ def no_clash(cameras: Iterable[Camera]) -> None:
         if other is not camera:
             raise SettingsError(
                 f"source: {other.shown} and {camera.shown} would both be camera {camera.id!r}; name them: "
-                "--source CAMERA=PATH"
+                "--source CAMERA=PATH, or another id in the cameras file"
             )
 
 

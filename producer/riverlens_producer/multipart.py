@@ -12,6 +12,7 @@ from email.message import Message
 
 _MOST_HEADER_BYTES = 16 * 1024
 _BLANK = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile("[0-9]{1,18}")
 _EOI = b"\xff\xd9"
 
 
@@ -87,7 +88,7 @@ class Parts:
             return False
         self._headers = _headers(bytes(self._held[at + len(self._mark) : end.start()]))
         length = self._headers.get("content-length", "")
-        self._length = int(length) if length.isdecimal() and length.isascii() else None
+        self._length = int(length) if _LENGTH.fullmatch(length) else None
         if self._length is not None and self._length > self._limit_bytes:
             raise MultipartError(f"a part of {self._length} bytes; {self._limit_bytes} are allowed")
         del self._held[: end.end()]

@@ -18,7 +18,7 @@ from riverlens.logs import LogFormat, LogLevel
 from riverlens.settings import Settings, complaints
 from riverlens.topic_spec import TopicName
 from riverlens.tracing import Tracing, TracingEndpoint
-from riverlens_producer.address import read_address
+from riverlens_producer.address import complaint, read_address
 from riverlens_producer.cameras import (
     Camera,
     Clock,
@@ -180,5 +180,5 @@ def _masked(source: str) -> str:
     camera_id, where = named(source)
     address = read_address(where)
     if address is None:
-        return source
+        return source if complaint(where) is None else "..."
     return f"{camera_id}={address.shown}" if camera_id else address.shown

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riverlens_producer.address import read_address
+from riverlens_producer.address import complaint, read_address
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,10 @@ from riverlens_producer.address import read_address
         ("http://[::1]:80/v", (None, None), "http://[::1]:80/v", "http://[::1]:80/v"),
         ("rtmp://h/live/secretkey", (None, None), "rtmp://h/live/...", "rtmp://h/live/secretkey"),
         ("udp://@239.0.0.1:5000", (None, None), "udp://239.0.0.1:5000", "udp://@239.0.0.1:5000"),
+        ("rtsp://me:p/w@h:554/s", ("me", "p/w"), "rtsp://h:554/s", "rtsp://me:p%2Fw@h:554/s"),
+        ("rtsp://me:p/w/@h/s@1", ("me", "p/w/"), "rtsp://h/s@1", "rtsp://me:p%2Fw%2F@h/s@1"),
+        ("http://h:80/s@1", (None, None), "http://h:80/s@1", "http://h:80/s@1"),
+        ("http://h/v:1@2", (None, None), "http://h/v:1@2", "http://h/v:1@2"),
     ],
 )
 def test_an_address_is_taken_apart(
@@ -39,6 +43,33 @@ def test_a_path_is_no_address(text: str) -> None:
     assert read_address(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("rtsp://h/s", None),
+        ("http://[::1]:8080/v", None),
+        ("udp://@:5000", None),
+        ("clip.mp4", None),
+        ("/clips/12:30@gate.mp4", None),
+        ("./12:30@gate.mp4", None),
+        ("rtsp:/me:hushhush@h/s", "neither an address"),
+        ("rtsp:me:hushhush@h/s", "neither an address"),
+        ("me:hushhush@h/s", "neither an address"),
+        ("http://me:hushhush@h:port/s", "must be http://HOST"),
+        ("rtsp://me:hushhush@h:0/s", "port of 1 to 65535"),
+        ("rtsp://h:70000/s", "port of 1 to 65535"),
+        ("rtsp:///s", "must be rtsp://HOST"),
+        ("https://[::1/s", "must be https://HOST"),
+    ],
+)
+def test_what_cannot_be_an_address_is_told(text: str, wrong: str | None) -> None:
+    """A host and a port that may be one; what has a login and is no address is no path: paths are shown."""
+    told = complaint(text)
+    assert (told is None) == (wrong is None)
+    assert (wrong or "") in (told or "")
+    assert "hushhush" not in (told or "")
+
+
 def test_a_login_of_its_own_wins() -> None:
     """A username and password of cameras.toml count, not those in the address."""
     address = read_address("rtsp://old:one@h/s", "new", "two")
@@ -46,10 +77,19 @@ def test_a_login_of_its_own_wins() -> None:
     assert address.whole == "rtsp://new:two@h/s"
 
 
-_SECRETS = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1)
+_SECRETS = st.text(st.characters(codec="utf-8"), min_size=1)
 
 
-@given(user=_SECRETS.filter(lambda text: ":" not in text), password=_SECRETS)
+def _may_stand_alone(password: str) -> bool:
+    """A slash after what looks like a port, or beside an @, has to be percent-encoded."""
+    front, slash, _ = password.partition("/")
+    return not slash or not ("@" in password or front.rpartition(":")[2].isdecimal())
+
+
+@given(
+    user=_SECRETS.filter(lambda text: not set(text) & set(":/[")),
+    password=_SECRETS.filter(_may_stand_alone),
+)
 def test_no_login_is_ever_shown(user: str, password: str) -> None:
     """Whatever characters it has, encoded or not; and a line stays a line."""
     address = read_address(f"rtsp://{user}:{password}@camera.example/stream")

@@ -8,7 +8,7 @@ import pytest
 
 from riverlens.errors import SettingsError
 from riverlens.settings import load
-from riverlens_producer.cameras import Camera, read_cameras
+from riverlens_producer.cameras import Camera, from_flags, read_cameras
 from riverlens_producer.settings import ProducerSettings, gather_sources
 
 WHOLE = """
@@ -88,6 +88,16 @@ def test_the_flags_are_its_defaults(file: Path, monkeypatch: pytest.MonkeyPatch)
         ("[[camera]]\nid='a'\nurl='rtsp://h/s'\npassword='hushhush'", "camera 'a': password: set username"),
         ("[cameras]\n[[camera]]\nid='a'\nurl='b'", r"\[cameras\] means nothing here"),
         ("[[camera]", "not TOML"),
+        ("camera = ['a']", r"no \[\[camera\]\] table"),
+        ("[[camera]]\nid='a'\nurl='http://h:x/s'", "camera 'a': url: must be http://HOST/... or HOST:PORT"),
+        (
+            "[[camera]]\nid='a'\nurl='rtsp:/me:pw@h'",
+            "camera 'a': url: neither an address, SCHEME://HOST/..., nor",
+        ),
+        (
+            "[[camera]]\nid='a'\nurl='https://h'\ntls_cafile='/nope'",
+            "camera 'a': tls_cafile: Path does not point",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_camera(tmp_path: Path, text: str, line: str) -> None:
@@ -96,6 +106,28 @@ def test_what_is_wrong_is_told_with_its_camera(tmp_path: Path, text: str, line: 
     path.write_text(text)
     with pytest.raises(SettingsError, match=line):
         read_cameras(path, {}, {})
+
+
+def test_two_cameras_of_one_name_are_refused(tmp_path: Path) -> None:
+    """In one file or beside a flag: their frames could not be told apart."""
+    path = tmp_path / "cameras.toml"
+    path.write_text("".join(f'[[camera]]\nid = "gate"\nurl = "rtsp://me:hushhush@h/{n}"\n' for n in (1, 2)))
+    for argv in (["--cameras-file", str(path)], ["--source", "a=1.mp4", "--source", "a=2.mp4"]):
+        settings = load(ProducerSettings, gather_sources(argv), prog="riverlens producer run")
+        with pytest.raises(SettingsError, match=r"would both be camera '(gate|a)'; name them: ") as error:
+            settings.listed_cameras()
+        assert "hushhush" not in str(error.value)
+
+
+def test_a_file_by_its_address_is_a_file(tmp_path: Path) -> None:
+    """file:///clip.mp4 is sent once, each frame of it, as --source does, not watched as a camera."""
+    path = tmp_path / "cameras.toml"
+    path.write_text('[[camera]]\nid = "a"\nurl = "file:///clips/clip.mp4"\n')
+    (listed,) = read_cameras(path, {}, {})
+    (given,) = from_flags(["file:///clips/clip.mp4"], {})
+    assert listed.address is given.address is None
+    assert listed.path == given.path == Path("/clips/clip.mp4")
+    assert given.id == "clip"
 
 
 def test_no_secret_is_in_a_complaint(tmp_path: Path) -> None:
@@ -123,6 +155,8 @@ def test_printed_settings_hold_no_login(capsys: pytest.CaptureFixture[str]) -> N
         "door=rtsp://me:hushhush@10.0.0.5/s?key=hushhush",
         "--source",
         "a.mp4",
+        "--source",
+        "yard=rtsp:/me:hushhush@10.0.0.5/s",
         "--print-config",
     ]
     with pytest.raises(SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 
 import pytest
@@ -60,6 +61,27 @@ def test_a_wrong_length_is_seen_and_the_boundary_counts() -> None:
     stream = b"--b\r\nContent-Length: 4\r\n\r\n\xff\xd8 longer \xff\xd9\r\n--b\r\n\r\n"
     (part,) = Parts("b", 1000).feed(stream)
     assert part.body == b"\xff\xd8 longer \xff\xd9"
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "\xb2", ""])
+def test_a_length_that_is_no_number_is_none(length: str) -> None:
+    """The boundary counts: nothing that a camera sends may end more than its connection."""
+    stream = f"--b\r\nContent-Length: {length}\r\n\r\npicture\r\n--b\r\n\r\n".encode("latin-1")
+    (part,) = Parts("b", 1000).feed(stream)
+    assert part.body == b"picture"
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"--b", b"--", b"\r\n", b"\n", b"content-length: ", b"7", b"x" * 50]), max_size=40
+    )
+)
+def test_a_hostile_stream_is_parts_or_an_error(pieces: list[bytes]) -> None:
+    """Whatever comes, in whatever pieces: parts within the limit, or MultipartError, never anything else."""
+    parts = Parts("b", 1000)
+    with contextlib.suppress(MultipartError):
+        for piece in pieces:
+            assert all(len(part.body) <= 1000 for part in parts.feed(piece))
 
 
 @pytest.mark.parametrize(
