@@ -24,7 +24,7 @@ from riverlens_producer.capture import CaptureClock, reference_time_ms
 from riverlens_producer.failures import Cause, LinkError
 from riverlens_producer.link import Intake, Shot
 from riverlens_producer.pacing import RealTime
-from riverlens_producer.pictures import whole_jpeg
+from riverlens_producer.pictures import Look, whole_jpeg
 from riverlens_producer.video import encode_frame, media_time
 
 _MOST_TIMES = 64
@@ -62,6 +62,13 @@ class AvLink:
             reader.stop.set()
             await asyncio.wait({ended}, timeout=_GRACE_S)
             raise
+
+
+def _encoded(frame: av.VideoFrame, look: Look) -> bytes:
+    try:
+        return encode_frame(frame, look)
+    except av.FFmpegError as error:
+        raise ValueError(error.strerror) from None
 
 
 def _run(reader: _Reader, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
@@ -129,8 +136,11 @@ class _Reader:
         media, pace = media_time(container), RealTime() if shown_late(container) else None
         for time_s, shot in self._shots(container):
             offset_s = media.offset_s(time_s)
-            if pace is not None and self.stop.wait(pace.wait_s(offset_s, time.monotonic())):
-                return
+            if pace is not None:
+                wait_s = pace.wait_s(offset_s, time.monotonic())
+                self._intake.alive(wait_s)
+                if self.stop.wait(wait_s):
+                    return
             if self._intake.takes(offset_s):
                 self._intake.put(shot())
 
@@ -162,7 +172,7 @@ class _Reader:
                 told_ms = None if frame.pts is None else self._times.pop(frame.pts, None)
                 yield (
                     frame.time,
-                    partial(self._shot, partial(encode_frame, frame, self._camera.look), told_ms),
+                    partial(self._shot, partial(_encoded, frame, self._camera.look), told_ms),
                 )
 
     def _shot(self, make: partial[bytes], told_ms: int | None) -> Shot:

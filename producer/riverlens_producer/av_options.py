@@ -38,7 +38,7 @@ def options_for(camera: Camera, address: Address | None) -> dict[str, str]:
         options |= {
             "rtsp_transport": camera.transport,
             "allowed_media_types": "video",
-            "timeout": str(round(camera.stall_s * 1e6)),
+            "timeout": str(round(camera.silence_s * 1e6)),
         }
     if address is not None and address.scheme in _TLS:
         trusted = camera.tls_cafile or ssl.get_default_verify_paths().cafile
@@ -46,7 +46,7 @@ def options_for(camera: Camera, address: Address | None) -> dict[str, str]:
         if camera.verify_tls and trusted:
             options["ca_file"] = str(trusted)
     if address is not None and address.scheme in {"http", "https", "tcp", "rtmp", "rtmps"}:
-        options["rw_timeout"] = str(round(camera.stall_s * 1e6))
+        options["rw_timeout"] = str(round(camera.silence_s * 1e6))
     return options | camera.options
 
 

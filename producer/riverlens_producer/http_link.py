@@ -55,13 +55,17 @@ class HttpLink:
             raise LinkError(Cause.STALLED, "nothing came in time") from None
         except (MultipartError, ssl.SSLError) as error:
             raise LinkError(Cause.UNREADABLE, str(error)) from None
+        except OSError as error:
+            raise LinkError(Cause.UNREACHABLE, error.strerror or type(error).__name__) from None
         await self._otherwise.run(intake)
 
     async def _pictures(self, intake: Intake) -> bool:
         """Take pictures until they end; False where something else is there."""
         camera = self._camera
-        timeout = aiohttp.ClientTimeout(total=None, connect=camera.connect_s, sock_read=camera.stall_s)
-        async with aiohttp.ClientSession(timeout=timeout, **self._login()) as session:
+        timeout = aiohttp.ClientTimeout(total=None, connect=camera.connect_s, sock_read=camera.silence_s)
+        # Pictures are compressed already; unpacked here, a few bytes could become any number.
+        plain: dict[str, Any] = {"auto_decompress": False, "headers": {"Accept-Encoding": "identity"}}
+        async with aiohttp.ClientSession(timeout=timeout, **plain, **self._login()) as session:
             async with await self._get(session) as response:
                 told = response.content_type.lower()
                 if told.startswith("multipart/"):

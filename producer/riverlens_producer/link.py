@@ -71,7 +71,6 @@ class LinkStats:
         offer: what the present connection brings, or the last one.
         from_camera: whether the newest capture time is the camera's own.
         clock_off_ms: how far off the camera's clock was when it was not believed; 0: never.
-        why: what the last connection ended with, for a person.
     """
 
     received: int = 0
@@ -82,7 +81,6 @@ class LinkStats:
     offer: Offer | None = None
     from_camera: bool = False
     clock_off_ms: int = 0
-    why: str = ""
 
 
 class Newest:
@@ -165,10 +163,10 @@ class Intake:
         self.stats.up = True
         return self._rate.takes(time_s)
 
-    def alive(self) -> None:
-        """Something came that is no frame, but shows that the camera sends."""
+    def alive(self, hold_s: float = 0.0) -> None:
+        """Something came that is no frame, but shows that the camera sends; a frame is held for `hold_s`."""
         if self.first_s and not self._closed:
-            self.last_s = time.monotonic()
+            self.last_s = time.monotonic() + hold_s
 
     def put(self, shot: Shot) -> None:
         """Give a wanted frame on."""

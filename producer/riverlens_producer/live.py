@@ -38,6 +38,7 @@ class LiveSource:
         self._stats = stats
         self._newest: Newest | None = None
         self._running: asyncio.Task[None] | None = None
+        self._clock_told = False
 
     async def open(self) -> None:
         """Begin to connect; whether anybody answers is not waited for: a camera may be away."""
@@ -85,7 +86,6 @@ class LiveSource:
             up_s = intake.last_s - intake.first_s
             delay_s = reconnect.delay_s(failure.cause, up_s, random.random())  # noqa: S311  # spreads, hides nothing
             stats.reconnects[failure.cause] += 1
-            stats.why = str(failure)
             if notices.says(failure.cause, time.monotonic()):
                 _log.warning("%s: %s: %s; trying again", camera.id, camera.shown, failure)
             await asyncio.sleep(delay_s)
@@ -103,6 +103,7 @@ class LiveSource:
                 if intake.first_s and not told:
                     told = True
                     self._tell_up(notices)
+                self._tell_clock()
                 await asyncio.wait({running}, timeout=self._left_s(intake))
         finally:
             if not running.done():
@@ -128,7 +129,12 @@ class LiveSource:
         recovered = notices.recovered()
         if recovered or stats.reconnects.total() == 0:
             _log.info("%s: frames %s: %s", camera.id, "come again" if recovered else "come", stats.offer)
-        if stats.clock_off_ms and not stats.from_camera:
+
+    def _tell_clock(self) -> None:
+        # RTSP cameras tell their time some seconds after the first frame.
+        camera, stats = self._camera, self._stats
+        if stats.clock_off_ms and not stats.from_camera and not self._clock_told:
+            self._clock_told = True
             _log.warning(
                 "%s: its clock is off by %.0f s: times of arrival are used; set its NTP server",
                 camera.id, stats.clock_off_ms / 1000,

@@ -38,10 +38,15 @@ async def open_cameras(settings: ProducerSettings, pool: Executor, stack: AsyncE
         if clash:
             raise SourceError(f"source: camera {min(clash)!r} is a synthetic one; see --source, --synthetic")
     plans = [_camera_plan(settings, camera, pool) for camera in cameras]
+    stack.push_async_callback(_close, plans)
     for plan in plans:
-        stack.push_async_callback(plan.source.close)
         await plan.source.open()
     return plans
+
+
+async def _close(plans: list[CameraPlan]) -> None:
+    # Together: a connection that is being made may take a second to end.
+    await asyncio.gather(*(plan.source.close() for plan in plans))
 
 
 def _camera_plan(settings: ProducerSettings, camera: Camera, pool: Executor) -> CameraPlan:

@@ -16,7 +16,7 @@ _SAY_AGAIN_S = 60.0
 class Reconnect:
     """The waits between one camera's connections: they double from 0.25 s up to `limit_s`.
 
-    A refused login is asked for at most once a minute: many cameras lock out who asks more often. Attributes:
+    A refused login is tried again after 30 to 60 s: many cameras lock out who asks more often. Attributes:
         failures: connections that ended, since the last one that was steady.
     """
 
@@ -39,19 +39,23 @@ class Reconnect:
 
 @dataclass(slots=True)
 class Notices:
-    """Keeps a camera that is away for a night from filling the log: each new cause, then once a minute."""
+    """Keeps a camera that is away for a night, or comes and goes, from filling the log.
+
+    Each new cause is said, the same one again after a minute, and that frames come, if somebody waits for it.
+    """
 
     _cause: Cause | None = None
     _said_s: float = 0.0
+    _told: bool = False
 
     def says(self, cause: Cause, now_s: float) -> bool:
         """Whether this failure is worth a line."""
         if cause is self._cause and now_s - self._said_s < _SAY_AGAIN_S:
             return False
-        self._cause, self._said_s = cause, now_s
+        self._cause, self._said_s, self._told = cause, now_s, True
         return True
 
     def recovered(self) -> bool:
         """Frames come; whether somebody was told that they did not."""
-        told, self._cause = self._cause is not None, None
+        told, self._told = self._told, False
         return told
