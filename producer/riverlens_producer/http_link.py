@@ -93,12 +93,18 @@ class HttpLink:
             tls = ssl.create_default_context(cafile=str(camera.tls_cafile))
         options: dict[str, Any] = {"connector": aiohttp.TCPConnector(ssl=tls, limit=1)}
         if address.username is not None:
-            origin = URL(address.bare, encoded=True).origin()
+            origin = self._url().origin()
             options["middlewares"] = (_Login(address.username, address.password or "", origin),)
         return options
 
+    def _url(self) -> URL:
+        try:
+            return URL(self._address.bare, encoded=True)
+        except ValueError:
+            raise LinkError(Cause.UNREADABLE, "not an address") from None
+
     async def _get(self, session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
-        response = await session.get(URL(self._address.bare, encoded=True))
+        response = await session.get(self._url())
         if response.status >= 400:  # noqa: PLR2004  # HTTP's errors begin here
             response.close()
             raise of_status(response.status)

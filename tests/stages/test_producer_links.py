@@ -102,6 +102,19 @@ async def test_nothing_is_unpacked() -> None:
     assert set(asked) == {"identity"}
 
 
+@pytest.mark.parametrize("login", ["", "me:hushhush@"])
+async def test_a_host_that_is_none_is_a_line(login: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What only the connection finds wrong with an address is told, without its login, and tried again."""
+    async with _source(Camera(id="a", url=f"http://{login}camera\\.example/s")) as (_, stats):
+
+        async def failed() -> bool:
+            return stats.reconnects[Cause.UNREADABLE] > 0
+
+        await wait_for(failed, what="a failure")
+    assert "not an address" in caplog.text
+    assert "hushhush" not in caplog.text
+
+
 async def test_cameras_are_left_together(tmp_path: Path) -> None:
     """Thirty cameras that take the connection and never answer: the stop waits for all of them at once."""
     silent = socket.create_server(("127.0.0.1", 0), backlog=64)
