@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import documents
 from tests.dashboard_queries import ROOT
 from tests.line import Line
 from tests.prometheus_server import wait_until
@@ -18,12 +19,7 @@ from tests.prometheus_server import wait_until
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(300)]
 
 PAGE = ROOT / "docs" / "operations.md"
-NOT_RUN = {
-    "kafka-configs.sh": "Kafka's own scripts, which the embedded broker does not bring",
-    "kafka-consumer-groups.sh": "as above",
-    "riverlens producer probe rtsp://camera/": "needs a camera; tests of the producer probe one",
-    "prometheus --config.file": "runs until it is stopped; tests/prometheus_server.py starts it so",
-}
+NOT_RUN = documents.NOT_RUN["docs/operations.md"]
 
 
 def _commands() -> list[str]:
