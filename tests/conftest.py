@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from riverlens.broker import EmbeddedBroker
 from riverlens.kafka import KafkaSettings
 from riverlens.topics import TopicsSettings, ensure_topics, topic_specs
+
+# The same examples in every run, however slow the machine is today; --hypothesis-profile=explore: other ones.
+_STEADY = hypothesis.settings(
+    deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("explore", _STEADY)
+hypothesis.settings.register_profile("steady", _STEADY, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 _RUN = uuid.uuid4().hex[:6]
 _numbers = itertools.count(1)

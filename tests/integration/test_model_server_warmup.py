@@ -105,7 +105,7 @@ def _monitoring(folder: Path) -> Path:
 
 
 def _page(server: Server, path: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=60)
     connection.request("GET", path)
     text = connection.getresponse().read().decode()
     connection.close()

@@ -122,7 +122,7 @@ for name, image in files.items():
             print(name, to_row(image, None, target).size)
         except UndecodableError as error:
             print(name, error.reason.value)
-        assert cpu_s() - started_s < 2, f"{name} took {cpu_s() - started_s:.1f} s"
+        assert cpu_s() - started_s < 5, f"{name} took {cpu_s() - started_s:.1f} s"
     assert peak_mb() - before < 40, f"{name} took {peak_mb() - before:.0f} MB"
 """
 
