@@ -39,16 +39,28 @@ _COMMANDS = (
     _Command(("broker",), "riverlens.broker.run", "Apache Kafka on this machine, for trying things out"),
 )
 
+_EXAMPLES = (
+    "riverlens demo --seconds 30",
+    "riverlens topics --kafka.bootstrap-servers kafka1:9092",
+    "riverlens worker check --server gpu1:8500 --model street",
+    "riverlens worker run --server gpu1:8500 --model street --admin-port 9100",
+    "riverlens producer run --source lobby=rtsp://10.0.0.5/stream1",
+    "riverlens wall --metrics-url http://127.0.0.1:9100/metrics",
+)
+
 
 def usage() -> str:
-    """The text of `riverlens --help`: one line a command."""
+    """The text of `riverlens --help`: one line a command, then examples."""
     rows = "\n".join(f"  riverlens {' '.join(c.words):<18}{c.text}" for c in _COMMANDS)
+    examples = "\n      ".join(_EXAMPLES)
     return (
         "riverlens: camera frames in on Kafka, detection events out.\n\n"
         f"{rows}\n\n"
-        "Each command explains its settings with --help. Settings come from --config FILE (TOML),\n"
-        "then RIVERLENS_... variables, then flags.\n\n"
-        "Try:  riverlens demo\n"
+        "Each command explains its settings with --help, and --print-config prints them as a file.\n"
+        "They come from --config FILE (TOML), then RIVERLENS_... variables, then flags.\n\n"
+        f"Try:  {examples}\n\n"
+        "Exit codes: 0 done, 1 failed, 2 a wrong setting, 3 something is missing on this machine,\n"
+        "4 Kafka, a model server or a camera is away, 130 Ctrl-C. The last line says which.\n"
     )
 
 

@@ -22,6 +22,7 @@ _WORDS = {
     "SecretStr": "PASSWORD",
     "tuple[str,...]": "TEXT",
     "tuple[Zone,...]": "JSON",
+    "dict[str,SecretStr]": "JSON",
 }
 """What `--help` calls a value, by the type that pydantic-settings would name."""
 
@@ -75,6 +76,7 @@ def _add_argument(group: Any, *names: str, **options: Any) -> Any:
     """As argparse's; the value is named by a word that a person knows, not by its Python type."""
     if "metavar" in options:
         options["metavar"] = _WORDS.get(options["metavar"], options["metavar"])
+    options["help"] = re.sub(r" \(default factory: \w+\)$", "", options.get("help") or "")
     return argparse.ArgumentParser.add_argument(group, *names, **options)
 
 

@@ -47,7 +47,11 @@ _PAUSE_S = 0.05
 
 
 class TopicsSettings(Settings):
-    """Create the topics that riverlens needs; report how existing ones differ. Never alters a topic."""
+    """Create the topics that riverlens needs; report how existing ones differ. Never alters a topic.
+
+    Try:  riverlens topics
+          riverlens topics --kafka.bootstrap-servers kafka1:9092 --partitions 24 --retention-minutes 60
+    """
 
     table: ClassVar[str] = "topics"
 

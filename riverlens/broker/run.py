@@ -24,7 +24,11 @@ _LOOK_S = 1.0
 
 
 class BrokerSettings(Settings):
-    """Apache Kafka on this machine, on the loopback address, until Ctrl-C or SIGTERM."""
+    """Apache Kafka on this machine, on the loopback address, until Ctrl-C or SIGTERM.
+
+    Try:  riverlens broker
+          riverlens broker --brokers 3 --data-dir kafka-data
+    """
 
     table: ClassVar[str] = "broker"
 

@@ -117,7 +117,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     usage = f"{prog} --model_base_path=FOLDER [flags]"
-    parser = _Parser(prog=prog, usage=usage, add_help=False, allow_abbrev=False)
+    parser = _Parser(
+        prog=prog,
+        usage=usage,
+        epilog=f"Try: {prog} --model_name=street --model_base_path=serving/models/street --enable_batching",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
     for name, read, default, text in _FLAGS:
         help_text = f"{text} (default {default})" if default not in {None, False, ()} else text
         if read is types.switch:

@@ -20,7 +20,11 @@ def main(argv: list[str], prog: str) -> int:
 
     Then how the worker will feed and read it, and whether several rows in one call answer as single calls do.
     """
-    parser = argparse.ArgumentParser(prog=prog, description="signatures of a SavedModel, and how it batches")
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="signatures of a SavedModel, and how it batches",
+        epilog=f"Try: {prog} serving/models/street",
+    )
     parser.add_argument(
         "path", type=Path, help="a version folder, or the folder that holds the numbered ones"
     )

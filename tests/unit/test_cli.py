@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 
 import pytest
@@ -39,6 +41,22 @@ def test_bare_and_help_list_every_command(argv: list[str], capsys: pytest.Captur
     assert cli.main(argv) == 0
     out = capsys.readouterr().out
     assert all(f"riverlens {' '.join(command.words)}" in out for command in cli._COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli._COMMANDS, ids=lambda command: " ".join(command.words))
+def test_every_help_has_an_example_that_it_explains(
+    command: cli._Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command's help, and that of all, ends in examples whose flags it has."""
+    with suppress(SystemExit):
+        cli.main([*command.words, "--help"])
+    out = capsys.readouterr().out
+    name = f"riverlens {' '.join(command.words)}"
+    examples = re.findall(rf"^(?:Try:|Example:)?\s+({name}(?: [^\n]*)?)$", out, re.MULTILINE)
+    assert examples, out
+    of_all = [line for line in cli._EXAMPLES if f"{line} ".startswith(f"{name} ")]
+    for example in (*examples, *of_all):
+        assert [flag for flag in re.findall(r"--[\w.-]+", example) if f"{flag} " not in out] == [], example
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

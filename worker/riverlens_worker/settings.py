@@ -30,7 +30,11 @@ def _several(value: Any) -> Any:
 
 
 class WorkerSettings(Settings):
-    """The worker: reads frames, batches them into Predict calls, publishes detection events."""
+    """The worker: reads frames, batches them into Predict calls, publishes detection events.
+
+    Try:  riverlens worker run --server gpu1:8500,gpu2:8500 --model street --admin-port 9100
+          riverlens worker run --config worker.toml --freshness 'live-*=latest_only'
+    """
 
     table: ClassVar[str] = "worker"
 

@@ -13,6 +13,8 @@ class CheckSettings(WorkerSettings):
     """Look at everything that a worker of these settings needs, and change nothing.
 
     Exits with 0 where nothing is bad, else with 1.
+    Try:  riverlens worker check --server gpu1:8500 --model street
+          riverlens worker check --config worker.toml --format json
     """
 
     format: Literal["text", "json"] = Field(default="text", exclude=True)

@@ -36,6 +36,8 @@ class RedriveSettings(Settings):
     <group_id>-redrive: a second run puts back what the first one did not. (Kafka forgets a group's offsets
     7 days after the last run, by its offsets.retention.minutes.) A frame goes back at most three times.
     Topics and group are those of [worker]. Exit code 1: Kafka did not take some of the frames.
+    Try:  riverlens worker redrive --dry-run
+          riverlens worker redrive --reason model_rejected --since 2h --camera 'gate-*'
     """
 
     table: ClassVar[str] = "worker"
