@@ -102,14 +102,17 @@ class Assembled:
             group.create_task(self.stages.batcher.run())
             group.create_task(publisher.run())
 
-    def put(self, partition: int, images: Sequence[bytes], age_s: float = 0.0, **headers: str) -> None:
+    def put(
+        self, partition: int, images: Sequence[bytes], *, camera: str = "", age_s: float = 0.0, **headers: str
+    ) -> None:
         """Records of one partition, as a poll gives them; its lease is opened where it has none."""
+        key = camera or f"camera-{partition}"
         lease = self.state.leases.get(partition) or self.state.leases.assign(partition, 0)
         captured_ms = round((time.time() - age_s) * 1000)
         told = tuple((name.replace("_", "-"), value.encode()) for name, value in headers.items())
         records = []
         for offset, image in enumerate(images, lease.next_offset or 0):
-            parts = FakeRecord(image, f"camera-{partition}".encode(), partition, captured_ms, told)
+            parts = FakeRecord(image, key.encode(), partition, captured_ms, told)
             fields = {name: getattr(parts, name) for name in parts.__dataclass_fields__}
             records.append(SimpleNamespace(offset=offset, **fields))
         self.source._poller._take_in({TopicPartition(lease.topic, partition): records})
