@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from riverlens.dead_letter import Reason
 from riverlens.signature import InputKind
 from riverlens_worker.image_header import ImageHeader, read_header
-from riverlens_worker.pixels import TURNED, Pixels, boxed, to_numbers, upright
+from riverlens_worker.pixels import TURNED, Pixels, boxed, resized, to_numbers, upright
 from riverlens_worker.target import Row, Target
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before Pillow loads a pixel
@@ -242,9 +242,7 @@ def _finish(pixels: Pixels, size: tuple[int, int], target: Target, why: str) -> 
             Reason.TOO_LARGE, f"{wanted[0]} x {wanted[1]} pixels; a JPEG's side holds {_JPEG_MAX_SIDE}"
         )
     if (pixels.shape[1], pixels.shape[0]) != wanted:
-        # Whole steps down are averaged first: that is most of the way in a fraction of the time.
-        resized = Image.fromarray(pixels).resize(wanted, Image.Resampling.BILINEAR, reducing_gap=1.0)
-        pixels = np.asarray(resized)
+        pixels = resized(pixels, *wanted)
     if target.kind is InputKind.ENCODED:
         encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), _JPEG_QUALITY, "RGB", "444")
         return Row(encoded, wanted if target.by_size else (), len(encoded), size, reencoded=why)
