@@ -52,9 +52,9 @@ def derived_id(size_bytes: int, *parts: object) -> int:
     return int.from_bytes(blake2b(text, digest_size=size_bytes).digest(), "big") or 1
 
 
-def log_fields(traceparent: str | None) -> dict[str, str]:
-    """What a log line of a frame says of its trace, by the names that OpenTelemetry's logs have."""
-    context = read_traceparent(traceparent) if traceparent else None
+def log_fields(traced: TraceContext | str | None) -> dict[str, str]:
+    """What a frame's log line says of its span or header, by the names that OpenTelemetry's logs have."""
+    context = read_traceparent(traced) if isinstance(traced, str) else traced
     if context is None:
         return {}
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}

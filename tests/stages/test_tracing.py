@@ -28,8 +28,9 @@ from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.pieces import Piece
 from riverlens_worker.predictor.call import Caller
 from riverlens_worker.publisher.notices import EVERY_S, LetterNotices
-from riverlens_worker.publisher.outbox import Topics, dead_letter_record
+from riverlens_worker.publisher.outbox import Topics, dead_letter_record, with_trace
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.spans import FrameTrace, Traced
 from riverlens_worker.tracing import Tracer
 from tests.harness.collector import Collector, collecting
 from tests.harness.scripted_server import Behave, ScriptedServer, model_of, refuses
@@ -259,7 +260,7 @@ async def test_a_failed_call_has_a_span_that_says_why() -> None:
 async def test_a_dead_letters_log_line_names_camera_offset_and_trace(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """As JSON it has them as fields; further ones of its reason are counted in the next line."""
+    """As JSON fields, the worker's own span where there is one; the next line counts the rest."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     set_up_logs("info", "json")
@@ -270,6 +271,9 @@ async def test_a_dead_letters_log_line_names_camera_offset_and_trace(
             object.__setattr__(source, "frame", _frame(traceparent=PARENT.traceparent()))
             letter = dead_letter(source, Reason.UNDECODABLE, "broken")
             record = dead_letter_record(letter, Topics("detections", "frames.dlq", "street", ""), 0)
+            if offset:
+                process = TraceContext(0xABCD, 0x77, sampled=True)
+                record = with_trace(record, Traced(FrameTrace(PARENT, process, process), letter, 0.0))
             notices.tell(record, now_s)
     finally:
         root.handlers[:], root.level = before
@@ -277,7 +281,9 @@ async def test_a_dead_letters_log_line_names_camera_offset_and_trace(
     assert first["message"].startswith("dead letter: frame frames/3/0 of camera 'lobby': undecodable: broken")
     assert (first["camera"], first["partition"], first["offset"]) == ("lobby", 3, 0)
     assert (first["reason"], first["trace_id"]) == ("undecodable", f"{0xABCD:032x}")
+    assert first["span_id"] == f"{0x1234:016x}"
     assert "2 more of this reason" in second["message"]
+    assert second["span_id"] == f"{0x77:016x}"
 
 
 async def test_spans_leave_without_being_asked_for(collector: Collector) -> None:

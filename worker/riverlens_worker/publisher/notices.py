@@ -28,7 +28,7 @@ class LetterNotices:
             self._said[reason] = said_s, unsaid + 1
             return
         self._said[reason] = now_s, 0
-        lease, frame = source.lease, source.frame
+        lease, frame, traced = source.lease, source.frame, outgoing.traced
         detail = dict(outgoing.headers).get(DETAIL, b"").decode("utf-8", "replace")
         fields: dict[str, object] = {
             "camera": frame.camera_id,
@@ -36,15 +36,15 @@ class LetterNotices:
             "partition": lease.partition,
             "offset": source.offset,
             "reason": reason,
-            **log_fields(frame.traceparent),
+            **log_fields(frame.traceparent if traced is None else traced.trace.process),
         }
-        # Whoever writes frames chooses camera ids: %r keeps them on the line.
+        # Whoever writes frames chooses camera ids, whoever serves models the words: they stay on the line.
         logger.warning(
             "dead letter: frame %s of camera %r: %s: %s (%d more of this reason since the line before)",
             id_of(Origin(lease.topic, lease.partition, source.offset)),
             frame.camera_id,
             reason,
-            detail,
+            " ".join(detail.split()),
             unsaid,
             extra=fields,
         )
