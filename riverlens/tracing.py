@@ -81,6 +81,7 @@ def open_export(tracing: Tracing, endpoint: str, service: str) -> SpanExport | N
             raise
         raise SetupError(
             f"tracing={tracing} needs OpenTelemetry ({error.name} is not installed): "
-            "pip install 'riverlens[tracing]', or set tracing=off"
+            "pip install 'riverlens[tracing]', build the image with --build-arg EXTRAS=tracing, "
+            "or set tracing=off"
         ) from None
     return TraceExport(traces_url(endpoint), service)

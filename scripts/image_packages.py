@@ -33,10 +33,11 @@ Reader = Callable[[str], str | None]
 """Text of a file by its path below site-packages, or None where there is none."""
 
 
-def requirements(role: str) -> list[str]:
-    """What riverlens and one of its extras require, but for TensorFlow Serving's API."""
+def requirements(*extras: str) -> list[str]:
+    """What riverlens and its extras require, a role's and others, but for TensorFlow Serving's API."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"][role]]
+    optional = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(line for extra in extras for line in optional[extra])]
     slim = [line for line in wanted if not line.startswith(API)]
     # The API would bring protobuf along.
     return slim if len(slim) == len(wanted) else [*slim, "protobuf"]
@@ -143,8 +144,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("role", choices=["worker", "producer"])
     parser.add_argument("python", help="the environment's interpreter")
+    parser.add_argument("extras", nargs="*", help="what more it can do: tracing")
     given = parser.parse_args()
-    _install(given.python, *requirements(given.role))
+    if set(given.extras) - {"tracing"}:  # argparse's choices refuse that there are none
+        parser.error(f"no such extra: {' '.join(given.extras)}")
+    _install(given.python, *requirements(given.role, *given.extras))
     if given.role == "worker":
         _install_messages(given.python)
 

@@ -119,14 +119,17 @@ def assemble(path: Path, folder: Path) -> Path:
     TensorFlow's messages are taken from the installed package: its wheel alone has 600 MB.
     """
     build, last = stages(path)
-    messages = {"MESSAGES_FROM": str(distribution("tensorflow").locate_file(""))}
+    environment = {"MESSAGES_FROM": str(distribution("tensorflow").locate_file(""))}
     (folder / "src").mkdir(parents=True)
     for instruction in build[1:]:
         match instruction.name:
             case "COPY":
                 _copy(instruction, folder / "src")
             case "RUN":
-                _run(instruction, folder, messages)
+                _run(instruction, folder, environment)
+            case "ARG":
+                name, _, default = instruction.text.partition("=")
+                environment[name] = default
             case "WORKDIR":
                 assert instruction.text == "/src"
             case "ENV":

@@ -27,6 +27,7 @@ from tests.harness.worker import Worker, flags, running
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(500)]
 
 MAX_BYTES = {"worker": 250_000_000, "producer": 350_000_000}
+EXTRAS = {"worker": (), "producer": ("tracing",)}
 COMMANDS = {
     "worker": (("worker", "run"), ("worker", "check"), ("worker", "tune"), ("topics",), ("wall",)),
     "producer": (("producer", "run"), ("topics",)),
@@ -78,13 +79,14 @@ def test_images_are_small(image: Image, role: str) -> None:
 
 @pytest.mark.parametrize("role", MAX_BYTES)
 def test_images_hold_the_packages_of_their_role(image: Image, role: str) -> None:
-    """What is installed is what the role requires, no more, in the versions of constraints.txt."""
+    """What is installed is what role and extras require, no more, in the versions of constraints.txt."""
     (site_packages,) = image(role).glob("lib/python3.*/site-packages")
     installed = {
         canonicalize_name(each.name): each.version for each in distributions(path=[str(site_packages)])
     }
     assert installed.pop(canonicalize_name("riverlens")) == version("riverlens")
-    wanted = {canonicalize_name(name): found.version for name, found in needed(requirements(role)).items()}
+    packages = needed(requirements(role, *EXTRAS[role]))
+    wanted = {canonicalize_name(name): found.version for name, found in packages.items()}
     if role == "worker":
         api = "tensorflow-serving-api"
         wanted[canonicalize_name(api)] = version(api)
@@ -129,6 +131,18 @@ def test_a_start_compiles_nothing(image: Image, role: str) -> None:
     lines = done.stderr.splitlines()
     assert [line for line in lines if line.startswith("# code object from '") and str(image(role)) in line]
     assert [line for line in lines if line.startswith(f"# code object from {image(role)}")] == []
+
+
+@pytest.mark.parametrize("role", MAX_BYTES)
+def test_tracing_is_there_or_the_image_says_how(image: Image, role: str) -> None:
+    """The producer's image can trace; the worker's names the build argument that adds what it takes."""
+    words = {"worker": (), "producer": ("--synthetic",)}[role]
+    done = _program(
+        image(role), role, "run", "--tracing=otlp", "--kafka.bootstrap-servers=127.0.0.1:9", *words
+    )
+    wanted, says = (3, "--build-arg EXTRAS=tracing") if role == "worker" else (4, "Kafka at 127.0.0.1:9")
+    assert done.returncode == wanted, done.stderr
+    assert says in done.stderr
 
 
 @pytest.fixture
