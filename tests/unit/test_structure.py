@@ -46,6 +46,7 @@ PURE = frozenset(
         "geometry",
         "grouping",
         "image_header",
+        "lead",
         "leases",
         "limits",
         "messages",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
+from riverlens_worker.dispatch import DispatchClock
 from riverlens_worker.overlap import Overlap, Pair
 from tests.harness.dispatching import MOST_ROWS, Device, cameras, percentile
 from tests.harness.sharing import Shared, Worker, oracles
@@ -20,9 +22,18 @@ def ceiling(device: Device, devices: int = 1) -> float:
 
 
 def ratios(
-    device: Device, load: float, *, workers: int = 1, devices: int = 1, merge: bool = False
+    device: Device,
+    load: float,
+    *,
+    workers: int = 1,
+    devices: int = 1,
+    merge: bool = False,
+    begin: Callable[[DispatchClock], None] = lambda _: None,
 ) -> list[tuple[float, float]]:
-    """(p50, p99) as multiples of the oracle's, for each seed, once half of the time has gone by."""
+    """(p50, p99) as multiples of the oracle's, for each seed, once half of the time has gone by.
+
+    `begin`: what each worker's clock wrongly takes for granted at the start.
+    """
     found = []
     for seed in SEEDS:
         dice = random.Random(seed)  # noqa: S311  # the same loads in each run
@@ -32,6 +43,8 @@ def ratios(
         shared = Shared(
             device, frames, [Worker() for _ in range(workers)], dice, devices=devices, merge=merge
         )
+        for worker in shared.workers:
+            begin(worker.load.clock)
         ours, best = shared.run(), oracles(shared)
         half = len(frames) // 2
         p50, p99 = (percentile(ours[half:], q) / percentile(best[half:], q) for q in (0.5, 0.99))
@@ -71,6 +84,20 @@ def test_workers_on_a_server_that_does_not_merge_take_turns(workers: int, most: 
 def test_parallel_devices_are_found_and_used(devices: int, load: float) -> None:
     """A server with several devices: p50 and p99 within 1.2 x the oracle that knows them."""
     for p50, p99 in ratios(SLOW, load, devices=devices):
+        assert p50 <= 1.2
+        assert p99 <= 1.2
+
+
+def _thinks_it_merges(clock: DispatchClock) -> None:
+    clock.window.merged = True
+    clock.overlap.widen()
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_server_that_was_wrongly_thought_to_merge_is_found_out(devices: int, load: float) -> None:
+    """Answers that a machine standing still read together are forgotten: p50 and p99 as without them."""
+    for p50, p99 in ratios(SLOW, load, devices=devices, begin=_thinks_it_merges):
         assert p50 <= 1.2
         assert p99 <= 1.2
 

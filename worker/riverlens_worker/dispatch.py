@@ -1,19 +1,27 @@
 """When the next call should leave. Pure.
 
 Too early, and its frames share a smaller batch than they could have had; too late, and the device idles.
-What is known of a call is when it left and when its answer came:
+A call goes through here in these steps, and each thing learnt has one owner:
 
-    free     a slot was free: answer - start = transport + a + b*n
-    queued   it waited for a call before it: answer - that one's answer = a + b*n
+    due_s      When may the next batch leave? As many calls run side by side as there are slots (`overlap`);
+               the next one leaves so long (`lead`) before a slot is expected to be free (`expectation`).
+    started    It leaves. Written on it: whether a slot was free, when its answer is expected, how many calls
+               are in service beside it. Now and then a batch leaves as a pair of calls.
+    answered   What the answer teaches depends on what the call met:
+                   a free slot     answer - start = transport + a + b*n          the cost (`device`)
+                   a call of ours  answer - that one's answer = a + b*n          the cost; its wait, the lead
+                   its twin        how near the two answers of a pair are        the slots, and whether others
+                                                                                 use the server too
+                   others' calls   answer - start - cost = its wait              the lead
+               Beside that `window` sees calls answered together that left apart: the server merges them.
+    failed     Nothing is learnt of it, nor of those that were under way with it.
 
-The device's cost a + b*n is fitted from both; how long a queued call waited is what it took beyond a free
-one. `overlap` tells from pairs of calls how many slots there are, and whether others use them. So a call
-leaves in one of three ways:
+So calls leave in one of three ways:
 
-    just in time   The server is ours. At once while a slot is free; else `lead_s` before the first answer
+    just in time   The server is ours. At once while a slot is free; else the lead before the first answer
                    expected, steered so that calls wait at the server for a moment only.
     in turns       Other clients' calls come between ours, each by itself. The answer is no sign that the
-                   server is free for us, so the next call is held back (`lead_s` below 0), steered so that
+                   server is free for us, so the next call is held back (the lead is below 0), steered so that
                    it waits for part of a batch's time when it comes to the server.
     window         The server runs what waits there as one batch. The slots are a window then: as many small
                    calls as do not delay each other, evenly spread, so that every batch finds the latest
@@ -21,6 +29,7 @@ leaves in one of three ways:
 
 Full batches, one more than there are slots, leave well before their time: until then a quiet partition's
 rows may take a busy one's place. While slots are uncertain, or answers unexpected, they leave at once.
+Nothing learnt is for good: costs and slots follow what is seen; a server that comes back starts anew.
 """
 
 from __future__ import annotations
@@ -28,16 +37,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riverlens_worker.device import ServiceTimeFit
-from riverlens_worker.expectation import TRANSPORT_S, Call, Expectation
+from riverlens_worker.expectation import Call, Expectation
+from riverlens_worker.lead import WAIT_S, Lead
 from riverlens_worker.overlap import Overlap, Pair
 from riverlens_worker.window import FreeLine, Window
 
 _AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
-_WAIT_S = 0.0007
-"""Wanted wait at the server: about what the event loop's timers are off by."""
-_STEP_SHARE = 0.2
-_MOST_STEP_S = 0.002
-_MOST_LEAD_S = 0.05
 _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
 _UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
@@ -46,10 +51,6 @@ _FULL_EARLY, _FULL_EARLY_S = 0.2, 0.01
 """How much sooner a full batch leaves: a share of its device time, and what a large call takes to send."""
 _PAIR_S = 0.002
 _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
-_TURN_WAIT_SHARE = 0.2
-_TURN_STEP_SHARE = 0.12
-_TURN_EVEN_SHARE = 0.1
-_TURN_FADE = 0.9
 _OURS_CALLS, _OURS_SHARE = 8, 0.2
 _SPREAD = 6
 """Calls of a window in the time that one takes: about four in a batch's, as they wait for half a batch."""
@@ -62,7 +63,7 @@ class DispatchClock:
         expectation: what its answers should be like.
         overlap: how many calls it works on side by side.
         window: whether it merges them.
-        lead_s: how long before an expected answer the next call leaves; negative: how long after one.
+        lead: how long before an expected answer the next call leaves.
         eager: answers come unexpectedly.
     """
 
@@ -71,7 +72,7 @@ class DispatchClock:
         self.expectation = Expectation()
         self.overlap = Overlap(most_calls)
         self.window = Window()
-        self.lead_s = TRANSPORT_S + _WAIT_S
+        self.lead = Lead()
         self.eager = False
         self._queued: list[Call] = []
         self._first: Call | None = None
@@ -124,18 +125,18 @@ class DispatchClock:
             return _AFTER_AN_ANSWER
         if self.eager or self.window.merged or (full and not self.overlap.settled):
             return _AT_ONCE
-        if not full and (not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead_s < 0):
+        if not full and (not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead.holds):
             return _AFTER_AN_ANSWER
         free_s = self.free_s(calls)
         early_s = _FULL_EARLY * (self.fit.seconds(self._full_rows) or 0.0) + _FULL_EARLY_S if full else 0.0
-        return _AT_ONCE if free_s is None else free_s - self.lead_s - early_s
+        return _AT_ONCE if free_s is None else free_s - self.lead.seconds - early_s
 
     def _due_on_free_slot_s(self, calls: Sequence[Call], *, full: bool) -> float:
         if full:
             return _AT_ONCE
         if self.window.merged and calls:
             return self._started_s + self.expectation.free_took_s / _SPREAD
-        return self._answered_s - self.lead_s if self.lead_s < 0 else _AT_ONCE
+        return self._answered_s - self.lead.seconds if self.lead.holds else _AT_ONCE
 
     def _enough(self, calls: Sequence[Call]) -> bool:
         """Whether two full batches' worth waits in a window: more would only grow old at the server."""
@@ -150,12 +151,10 @@ class DispatchClock:
         call.expected_s = None if free_s is None else free_s[-1]
         if full:
             self._full_rows = call.rows
-        since_s = call.started_s - self._answered_s
-        call.held = since_s + min(self.lead_s, 0.0) < _MOST_STEP_S
+        call.held = self.lead.held_until_due(call.started_s - self._answered_s)
         on_purpose = self.overlap.shared or self._since_free >= _FREE_EVERY or self._wants_pair()
         if call.free and self.slots == 1 and call.held and not on_purpose:
-            # The answer came before the time to leave: with so short a lead no call would ever queue.
-            self.lead_s = min(self.lead_s + _STEP_SHARE * _MOST_STEP_S, _MOST_LEAD_S)
+            self.lead.came_late()
         if not call.free:
             self._queued.append(call)
         self._enter_pair(call, before)
@@ -217,12 +216,11 @@ class DispatchClock:
     def _took_queued(self, call: Call, took_s: float, gap_s: float) -> None:
         waited_s = self.expectation.waited_s(call, took_s)
         device_s = self.fit.seconds(call.rows)
-        if waited_s is None or waited_s > _WAIT_S / 2 or gap_s < (device_s or 0.0):
+        if waited_s is None or waited_s > WAIT_S / 2 or gap_s < (device_s or 0.0):
             # The device went from the call before straight to this one; a gap is never less than the cost.
             self.fit.add(call.rows, gap_s)
         if waited_s is not None and call.timed:
-            step_s = min(max(_WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
-            self.lead_s = min(max(self.lead_s + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
+            self.lead.waited(waited_s)
 
     def _came_too_soon(self, call: Call, took_s: float) -> bool:
         """Whether a queued call cannot have waited for the one before it: then it tells no cost."""
@@ -249,13 +247,10 @@ class DispatchClock:
         if self._explained >= _OURS_CALLS:
             self.overlap.ours_again()
             self._forget()
-        elif self.lead_s < 0 and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
-            self.lead_s *= _TURN_FADE
+        elif self.lead.holds and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
+            self.lead.fade()
         elif call.held and call.timed:
-            # Who is held back longer accepts more wait: so the turns of all become equal.
-            wanted_s = _TURN_WAIT_SHARE * device_s + _TURN_EVEN_SHARE * max(0.0, -self.lead_s)
-            step_s = min(max(wanted_s - waited_s, -device_s / 2), device_s / 2)
-            self.lead_s = min(self.lead_s + _TURN_STEP_SHARE * step_s, _MOST_LEAD_S)
+            self.lead.waited_in_turn(waited_s, device_s)
 
     def _paired(self, late: Call, early: Call, now_s: float) -> None:
         """Both of a pair are answered."""
@@ -287,6 +282,9 @@ class DispatchClock:
         self.window.answered(call, 0.0 if cost is None else cost[1])
         if self.window.merged and not merged:
             self.overlap.widen()
+        elif merged and not self.window.merged:
+            self.overlap.narrow()
+            self._forget()
         if self.window.grew(self._free_line(), len(self.fit)):
             self.overlap.delay_grew()
             self._forget()
@@ -294,7 +292,7 @@ class DispatchClock:
     def _forget(self) -> None:
         """Nothing learnt of the cost counts any more."""
         self.expectation.forget()
-        self.lead_s = max(self.lead_s, 0.0)
+        self.lead.forget()
         self.eager = False
         self._queued.clear()
         self._explained = 0

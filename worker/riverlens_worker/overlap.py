@@ -153,6 +153,10 @@ class Overlap:
         """The server merges calls: as many as may be under way do not delay each other."""
         self._resize(self._most)
 
+    def narrow(self) -> None:
+        """The server merges no calls, or none any more: what it does side by side is learnt anew."""
+        self._resize(1)
+
     def _judge_together(self, pair: Pair) -> bool:
         self._sooner = 0
         if pair.beside < self.slots:
