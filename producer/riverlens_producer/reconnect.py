@@ -16,7 +16,9 @@ _SAY_AGAIN_S = 60.0
 class Reconnect:
     """The waits between one camera's connections: they double from 0.25 s up to `limit_s`.
 
-    A refused login is tried again after 30 to 60 s: many cameras lock out who asks more often. Attributes:
+    A refused login is tried again after 30 to 60 s: many cameras lock out who asks more often.
+
+    Attributes:
         failures: connections that ended, since the last one that was steady.
     """
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from riverlens_producer.settings import ProducerSettings
 from tests.conftest import TopicSet
 from tests.harness.mjpeg_camera import PASSWORD, USER, MjpegCamera, number_of, picture
 from tests.harness.waiting import wait_for
-from tests.integration.producer_help import read_all
+from tests.integration.producer_help import read_all, start_command
 
 _RESUME_S = 10.0
 
@@ -94,6 +95,25 @@ async def test_a_camera_that_is_cut_off_comes_back(
     assert numbers == sorted(set(numbers))
     assert all(frame.image == picture(number) for frame, number in zip(frames, numbers, strict=True))
     assert [frame.sequence for frame in frames] == sorted({frame.sequence or 0 for frame in frames})
+
+
+async def test_the_stop_waits_for_no_camera(kafka: KafkaSettings, topic_set: TopicSet) -> None:
+    """SIGTERM while three that never answer are being connected, with 100 s left for it: exit code 0."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        where = f"://127.0.0.1:{silent.getsockname()[1]}/s"
+        process = await start_command(
+            "--bootstrap-servers", kafka.bootstrap_servers, "--topic", topic_set.frames,
+            "--connect-s", "100", "--stall-s", "100", "--progress", "off",
+            "--source", f"a=rtsp{where}", "--source", f"b=http{where}", "--source", f"c=tcp{where}",
+        )  # fmt: skip
+        async with AsyncExitStack() as stack, asyncio.timeout(60):
+            for _ in range(3):
+                connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+                stack.callback(connection.close)
+            process.terminate()
+            _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
 
 
 async def test_a_camera_that_falls_silent_is_connected_anew(
