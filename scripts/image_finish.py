@@ -40,6 +40,15 @@ _PATHS = (
     "numpy/f2py",
     "numpy/_pyinstaller",
     "numpy/distutils",
+    # Extensions of NumPy's own tests.
+    "numpy/_core/*_tests.*",
+    "numpy/_core/_simd.*",
+    "numpy/testing",
+    # Loaded by those who ask for it; nobody here does.
+    "numpy/polynomial",
+    "pydantic/v1",
+    # aiohttp reads WebSockets in Python without it; a wall's browsers send next to nothing.
+    "aiohttp/_websocket/reader_c.*",
     # Colours source code in every language; the mapping stays, which says what would do that.
     "pygments/lexers/[!_]*.py",
     # Draws text onto images.
