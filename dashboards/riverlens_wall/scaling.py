@@ -24,7 +24,8 @@ _FORMATS = {
 
 # What is odd about somebody's image is no news on our standard error.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Pillow's own limit is one for the whole process, in which others may have theirs; ours is checked below.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class UnscalableError(Exception):
@@ -45,6 +46,7 @@ def scaled(image: bytes, look: Look, width: int) -> bytes:
     """
     try:
         with Image.open(BytesIO(image), formats=[_FORMATS[look.mime]]) as opened:
+            _check_pixels(opened)
             # Half, a quarter or an eighth are nearly free in a JPEG: the rest is scaled after decoding.
             opened.draft("RGB", (width, width))
             upright = ImageOps.exif_transpose(opened)
@@ -54,3 +56,9 @@ def scaled(image: bytes, look: Look, width: int) -> bytes:
     except Exception as error:  # noqa: BLE001  # hostile bytes raise almost anything in a decoder
         raise UnscalableError(f"cannot be decoded: {type(error).__name__}") from None
     return output.getvalue()
+
+
+def _check_pixels(opened: Image.Image) -> None:
+    """Raise where the image itself is larger than the header that was looked at says."""
+    if opened.width * opened.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{opened.width} x {opened.height} pixels")
