@@ -214,6 +214,19 @@ def test_a_refused_call_teaches_nothing_of_its_neighbour() -> None:
     assert load.seconds(8) == pytest.approx(0.044, rel=0.05)
 
 
+def test_a_call_that_was_never_asked_has_no_place_in_the_line() -> None:
+    """Its frames were given up at the last moment: the next answer lets the call behind it begin."""
+    load = EndpointLoad(4)
+    first = load.start(8, 0.0)
+    never = load.start(8, 0.01)
+    load.end(never)
+    behind = load.start(8, 0.02)
+    load.passed(first, 0.046)
+    load.end(first)
+    assert never.begun_s is None
+    assert behind.begun_s == pytest.approx(0.046)
+
+
 def test_a_server_that_bears_one_call_is_seldom_asked_for_two() -> None:
     """Refused at two calls, it gets a second one only after a round of 16 that passed."""
     load, now_s, refused = EndpointLoad(2), 0.0, 0

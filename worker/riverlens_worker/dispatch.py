@@ -10,16 +10,15 @@ A call goes through here in these steps, and each thing learnt has one owner:
     answered   What the answer teaches depends on what the call met:
                    a free slot     answer - start = transport + a + b*n          the cost (`device`)
                    a call of ours  answer - that one's answer = a + b*n          the cost; its wait, the lead
-                   its twin        how near the two answers of a pair are        the slots, and whether others
-                                                                                 use the server too
+                   its twin        how near the two answers of a pair are        the slots; others come or not
                    others' calls   answer - start - cost = its wait              the lead
                Beside that `window` sees calls answered together that left apart: the server merges them.
     failed     Nothing is learnt of it, nor of those that were under way with it.
 
 So calls leave in one of three ways:
 
-    just in time   The server is ours. At once while a slot is free; else the lead before the first answer
-                   expected, steered so that calls wait at the server for a moment only.
+    just in time   The server is ours. At once while a slot is free, else the lead before the first answer
+                   expected; it is steered so that calls wait at the server for a moment only.
     in turns       Other clients' calls come between ours, each by itself. The answer is no sign that the
                    server is free for us, so the next call is held back (the lead is below 0), steered so that
                    it waits for part of a batch's time when it comes to the server.
@@ -29,7 +28,6 @@ So calls leave in one of three ways:
 
 Full batches, one more than there are slots, leave well before their time: until then a quiet partition's
 rows may take a busy one's place. While slots are uncertain, or answers unexpected, they leave at once.
-Nothing learnt is for good: costs and slots follow what is seen; a server that comes back starts anew.
 """
 
 from __future__ import annotations
@@ -200,9 +198,13 @@ class DispatchClock:
         if oldest:
             self._answered_s = now_s
 
-    def _next_begins(self, call: Call, now_s: float) -> None:
+    def over(self, call: Call) -> None:
+        """A call is over; one that was never asked, as its frames were given up, has no place in the line."""
         if call in self._queued:
             self._queued.remove(call)
+
+    def _next_begins(self, call: Call, now_s: float) -> None:
+        self.over(call)
         waiting = next((queued for queued in self._queued if queued.begun_s is None), None)
         if waiting is not None:
             waiting.begun_s = now_s

@@ -104,6 +104,7 @@ class EndpointLoad:
     def end(self, call: Call) -> None:
         """A call is over, however it ended."""
         self.calls.remove(call)
+        self.clock.over(call)
 
     def passed(self, call: Call, now_s: float) -> None:
         """A call was answered."""
