@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from riverlens.kafka import KafkaSettings
@@ -16,6 +17,7 @@ from tests.harness.collector import Collector, Seen, collecting
 from tests.harness.fixtures import StartWorker
 from tests.harness.images import jpeg
 from tests.harness.topics import Put, put, read_all
+from tests.harness.waiting import wait_for
 from tests.integration.producer_help import produce
 
 FRAMES = 12
@@ -41,6 +43,22 @@ def _span_of(collector: Collector, context: TraceContext) -> Seen:
     return span
 
 
+@pytest.fixture(autouse=True)
+def patient_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loaded machine may need longer for the last spans than a role that ends waits for them."""
+    monkeypatch.setattr("riverlens_producer.run.CLOSE_S", 60.0)
+
+
+async def _arrived(collector: Collector, frames: int) -> None:
+    """Wait for the last span of so many frames in a worker."""
+
+    async def enough() -> bool:
+        last = [s for s in collector.spans if s.service == "riverlens-worker" and s.name.startswith("send ")]
+        return len(last) >= frames
+
+    await wait_for(enough, what=f"the spans of {frames} frames")
+
+
 async def test_one_trace_leads_from_the_frame_to_its_event(
     kafka: KafkaSettings,
     topic_set: TopicSet,
@@ -58,6 +76,7 @@ async def test_one_trace_leads_from_the_frame_to_its_event(
     worker = await workers(topic_set, **tracing, tracing_ratio=0.0)
     account = await settled(kafka, topic_set, FRAMES)
     account.check()
+    await _arrived(collector, FRAMES)
     assert await worker.stop() == 0
     events = await read_all(kafka, topic_set.events)
     frames = {place: _context(record) for place, record in account.frames.items()}
@@ -67,7 +86,7 @@ async def test_one_trace_leads_from_the_frame_to_its_event(
     linked = [link for call in calls for link in call.links]
     processes = {(s.trace_id, s.span_id) for s in collector.spans if s.name == f"process {topic_set.frames}"}
     assert set(linked) == processes
-    assert len(linked) == len(processes) == FRAMES
+    assert len(processes) == FRAMES
     assert {call.parent_id for call in calls} == {""}
     assert max(len(call.links) for call in calls) > 1
     print()  # noqa: T201  # what the test is there to show
@@ -103,20 +122,24 @@ def _check_trace(
 async def test_exactly_once_and_failures_are_traced_alike(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker, collector: Collector
 ) -> None:
-    """With transactions too; a frame without a context begins its trace here, a dead letter is an error."""
-    worker = await workers(
-        topic_set, tracing="otlp", tracing_endpoint=collector.url, tracing_ratio=1.0, delivery="exactly-once"
-    )
+    """A frame without a context begins its trace here; a dead letter is an error, its log line names it."""
+    tracing: dict[str, Any] = {"tracing": "otlp", "tracing_endpoint": collector.url, "tracing_ratio": 1.0}
+    worker = await workers(topic_set, **tracing, delivery="exactly-once", log_format="json")
     await put(kafka, topic_set.frames, [Put(jpeg()), Put(b"no image")])
     account = await settled(kafka, topic_set, 2)
     account.check()
     (event,) = await read_all(kafka, topic_set.events, committed=True)
+    await _arrived(collector, 2)
     assert await worker.stop() == 0
     process = {s.attributes["riverlens.outcome"]: s for s in collector.spans if s.name.startswith("process")}
     assert _span_of(collector, _context(event)).parent_id == process["published"].span_id
     assert process["published"].parent_id == ""
     assert process["dead_lettered"].error
     assert process["dead_lettered"].attributes["error.type"] == "unsupported"
+    (line,) = [line for line in map(orjson.loads, worker.log().splitlines()) if "reason" in line]
+    assert line["trace_id"] == process["dead_lettered"].trace_id
+    assert line["span_id"] == process["dead_lettered"].span_id
+    assert line["offset"] == process["dead_lettered"].attributes["messaging.kafka.offset"]
 
 
 @pytest.mark.parametrize("away", [True, False], ids=["away", "hangs"])
@@ -127,7 +150,7 @@ async def test_a_collector_that_takes_nothing_costs_no_frame(
     collector: Collector,
     away: bool,  # noqa: FBT001  # a table's column
 ) -> None:
-    """Every frame has its event, and the worker ends by itself, with 0, giving up its spans."""
+    """Every frame has its event, and the worker ends by itself, with 0, saying what became of its spans."""
     collector.release.clear()
     url = "http://127.0.0.1:9" if away else collector.url
     worker = await workers(topic_set, tracing="otlp", tracing_endpoint=url, tracing_ratio=1.0)
@@ -138,14 +161,13 @@ async def test_a_collector_that_takes_nothing_costs_no_frame(
     assert (await worker.metrics())["riverlens_trace_spans_total{outcome=exported}"] == 0
     # The collector is still silent: an end that waited for it would not come.
     assert await worker.stop() == 0
-    if not away:
-        assert "spans are given up" in worker.log()
+    assert "takes no spans" in worker.log() or "spans are given up" in worker.log()
 
 
-async def test_nothing_of_opentelemetry_is_loaded_unless_wanted(
+async def test_without_tracing_a_context_passes_through(
     kafka: KafkaSettings, topic_set: TopicSet, workers: StartWorker
 ) -> None:
-    """A worker without tracing passes a frame's context on as it came, and shows no metric of spans."""
+    """The event has its frame's header as it came, and there is no metric of spans."""
     worker = await workers(topic_set)
     header = TraceContext(7, 8, sampled=True).traceparent()
     await put(kafka, topic_set.frames, [Put(jpeg(), headers=[("traceparent", header.encode())])])
