@@ -68,7 +68,8 @@ class Progress:
                 await asyncio.sleep(_PLAIN_S)
                 now_s = time.monotonic()
                 rates = self._meter.rates(now_s)
-                self._console.print(plain_line(self._meter.counts, rates, now_s - start_s, self._down()))
+                line = plain_line(self._meter.counts, rates, now_s - start_s, self._down())
+                self._console.print(line, markup=False)
         if self._mode == "live":
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 while True:
@@ -122,7 +123,7 @@ def table(
     for name in ("frames", "frames/s", "MB/s", "dropped", "failed"):
         grid.add_column(name, justify="right")
     for camera_id in list(counts)[:_MOST_ROWS]:
-        # Text, never markup: a camera may be called [red].
+        # Text, never markup, here as in the plain line: a camera may be called [red] or [/].
         shown = Text(camera_id, style="red" if camera_id in down else "")
         grid.add_row(shown, *_cells(counts[camera_id], rates[camera_id]))
     if len(counts) > _MOST_ROWS:
