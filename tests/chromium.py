@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ class Page:
         future = asyncio.get_running_loop().create_future()
         self._answers[self._number] = future
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             body = await future
         assert "error" not in body, f"{method}: {body['error']}"
         return body["result"]
@@ -133,7 +135,9 @@ async def chromium() -> AsyncIterator[Page]:
     # Chromium's helpers outlive it by a moment and still write there.
     with tempfile.TemporaryDirectory(prefix="riverlens-chromium-", ignore_cleanup_errors=True) as profile:
         words = [tool("chromium"), *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        browser = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220  # returns at once
+        browser = subprocess.Popen(  # noqa: ASYNC220  # returns at once
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             async with aiohttp.ClientSession() as session:
                 address = await _tab(session, Path(profile))
@@ -146,8 +150,17 @@ async def chromium() -> AsyncIterator[Page]:
                         listening.cancel()
                         await asyncio.gather(listening, return_exceptions=True)
         finally:
-            browser.terminate()
-            await asyncio.to_thread(browser.wait, 60)
+            await asyncio.to_thread(_end, browser)
+
+
+def _end(browser: subprocess.Popen[bytes]) -> None:
+    """End a browser, then whatever of its helpers is left in its group."""
+    browser.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        browser.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(browser.pid, signal.SIGKILL)
+    browser.wait()
 
 
 async def _tab(session: aiohttp.ClientSession, profile: Path) -> str:

@@ -125,7 +125,8 @@ class Board:
         return {
             "type": "status",
             "kafka_away": kafka_away,
-            "cameras": [self._tile(camera, now_s, now_ms, reading) for camera in self.cameras],
+            "cameras": [self._tile(camera, now_s, now_ms, reading, late) for camera in self.cameras],
+            "only_changes": late is not None and late.unchanged,
             "others": self.cameras.others,
             "notes": self._notes(),
             "verdict": {"level": level, "text": sentence},
@@ -136,10 +137,14 @@ class Board:
             },
         }
 
-    def _tile(self, camera: Camera, now_s: float, now_ms: int, reading: Reading | None) -> dict[str, Any]:
+    def _tile(
+        self, camera: Camera, now_s: float, now_ms: int, reading: Reading | None, late: Lately | None
+    ) -> dict[str, Any]:
         newest = camera.newest.captured_at_ms if camera.newest else None
         if newest is None and camera.last_event is not None:
             newest = camera.last_event.captured_at_ms
+        # Where only changes are events, a frame without one was answered.
+        missed = 0 if late is not None and late.unchanged else camera.without_event.total(now_s)
         return {
             "key": camera.key,
             "id": camera.camera_id,
@@ -148,7 +153,7 @@ class Board:
             "fps": round(camera.frames.per_second(now_s), 1),
             "events_per_s": round(camera.events.per_second(now_s), 1),
             "age_ms": None if newest is None else now_ms - newest,
-            "dropped": round(max(camera.dropped.total(now_s), camera.without_event.total(now_s))),
+            "dropped": round(max(camera.dropped.total(now_s), missed)),
             "in_view": dict(labels_of(camera.last_event)) if camera.last_event else {},
         } | ({"dropped_ever": int(reading.camera_drops[camera.camera_id])} if reading else {})
 

@@ -164,7 +164,8 @@ class Cameras:
         if camera is None:
             return
         if isinstance(answer, Drop):
-            camera.dropped.add(now_s)
+            if answer.reason != "unchanged":
+                camera.dropped.add(now_s)
         else:
             camera.events.add(now_s)
             camera.last_event = answer

@@ -64,6 +64,7 @@ class Lately:
     Attributes:
         rows: frames in a call, mean; None where there was no call.
         calls_open: Predict calls under way, mean over the time; 0.0 for the first reading.
+        unchanged: whether frames were answered whose events would have told nothing new.
     """
 
     stage_ms: dict[str, float]
@@ -71,6 +72,7 @@ class Lately:
     calls_open: float
     errors_per_s: float
     no_event_per_s: float
+    unchanged: bool
 
 
 def lately(before: Reading | None, now: Reading, passed_s: float) -> Lately:
@@ -91,6 +93,7 @@ def lately(before: Reading | None, now: Reading, passed_s: float) -> Lately:
         (now.call_s - before.call_s) / passed_s if passed_s else 0.0,
         (now.predict_errors - before.predict_errors) / passed_s if passed_s else 0.0,
         lost / passed_s if passed_s else 0.0,
+        now.unchanged > before.unchanged,
     )
 
 
@@ -205,6 +208,8 @@ def _events(seen: Seen, late: Lately | None) -> Stage:
         figures.append(("publish", _ms(late.stage_ms.get("publish"))))
         figures.append(("without event", f"{late.no_event_per_s:.1f}/s"))
     headline = f"{seen.events_per_s:.1f}/s"
+    if seen.events_per_s == 0 and late is not None and late.unchanged:
+        return Stage("Events", "ok", headline, figures, "waits for a change in view")
     if seen.no_events:
         return Stage("Events", "bad", headline, figures, "no event comes out")
     if seen.events_per_s == 0:
@@ -263,6 +268,8 @@ def _well(seen: Seen, late: Lately) -> tuple[Level, str]:
     silent = " One camera is silent." if len(seen.silent) == 1 else silent
     if not late.stage_ms:
         return "unknown", f"The worker waits for frames.{silent}"
+    if late.unchanged and not seen.events_per_s:
+        return "ok", f"Keeps up: nothing changes in view.{silent}"
     longest = max(late.stage_ms, key=lambda stage: late.stage_ms[stage])
     where = {"broker": "camera and Kafka", "queue": "waiting in the worker", "predict": "the model server"}
     told = f"most of it {where.get(longest, longest)}, {_ms(late.stage_ms[longest])}"

@@ -26,6 +26,7 @@ class Reading:
         outcomes: settled frames by outcome.
         endpoints: model servers by address, whether a worker asks them.
         model_version: the largest.
+        unchanged: frames dropped because their events would have told nothing new.
         camera_drops: frames dropped by policy, by camera.
     """
 
@@ -43,6 +44,7 @@ class Reading:
     consumed: float = 0.0
     predict_errors: float = 0.0
     poll_errors: float = 0.0
+    unchanged: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
     endpoints: dict[str, bool] = field(default_factory=dict)
     model_version: int | None = None
@@ -94,6 +96,8 @@ def _add(reading: Reading, name: str, labels: dict[str, str], value: float) -> N
     elif name in _COUNTS:
         attribute, label = _COUNTS[name]
         getattr(reading, attribute)[labels.get(label, "")] += value
+        if attribute == "outcomes" and labels.get("reason") == "unchanged":
+            reading.unchanged += value
     elif name == "riverlens_state":
         number = int(value)
         reading.states.append(STATES[number] if 0 <= number < len(STATES) else f"state {number}")

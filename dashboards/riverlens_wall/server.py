@@ -207,7 +207,8 @@ class Wall:
         """The event's JSON, as it is on Kafka."""
         value = self._board.events.get(_place(request))
         if value is None:
-            return _why(404, "no event of this frame has come, or it came too long ago")
+            # Not 404: the page asks again, and a browser's console calls that an error each time.
+            return _why(202, "no event of this frame has come, or it came too long ago")
         return web.Response(
             body=value, content_type="application/json", headers={"Cache-Control": "no-store"}
         )

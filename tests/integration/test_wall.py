@@ -115,7 +115,7 @@ async def test_large_frames_are_scaled_and_others_explained(
     [
         ("frame/99/0", 404),
         ("frame/0/999999", 404),
-        ("event/0/999999", 404),
+        ("event/0/999999", 202),
         ("event/x/0", 404),
         ("static/nothing.js", 404),
         ("static/..%2Frun.py", 404),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from riverlens.broker import EmbeddedBroker
@@ -49,13 +51,15 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def _served(kafka: KafkaSettings, log: Path, port: int = 0) -> AsyncIterator[tuple[str, int]]:
+async def _served(
+    kafka: KafkaSettings, log: Path, port: int = 0, *flags: str
+) -> AsyncIterator[tuple[str, int]]:
     """`riverlens wall` as a process that answers: its address and process id."""
     port = port or free_ports(1)[0]
     words = [sys.executable, "-m", "riverlens", "wall", "--bootstrap-servers", kafka.bootstrap_servers]
     with log.open("wb") as output:
         wall = subprocess.Popen(  # noqa: ASYNC220  # returns at once
-            [*words, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT
+            [*words, "--port", str(port), *flags], stdout=output, stderr=subprocess.STDOUT
         )
 
     async def answers() -> bool:
@@ -91,7 +95,7 @@ async def _go(page: Page, address: str, count: int, **window: object) -> None:
     """Open the page and wait until every tile shows a frame with its event."""
     page.complaints.clear()
     await page.open(address, **window)  # type: ignore[arg-type]  # width, height, dark
-    await page.until(READY.format(count=count), f"{count} tiles with events", timeout_s=60)
+    await page.until(READY.format(count=count), f"{count} tiles with events", timeout_s=120)
 
 
 def _cpu_s(pid: int) -> float:
@@ -187,7 +191,11 @@ async def test_screen_reader_and_theme(kafka_of_wall: KafkaSettings, tmp_path: P
         said = f"{TILES}.every(t => /^Camera door-., .* frames a second, /.test(t.ariaLabel))"
         await page.until(said, "the tiles' names for a screen reader")
         assert await page.evaluate(LANDMARKS)
-        assert await page.evaluate("document.getElementById('announcer').textContent") == ""
+        spoken = await page.evaluate("document.getElementById('announcer').textContent")
+        # A machine that stands still for seconds is told, as it should be.
+        assert re.fullmatch(
+            r"((Camera door-\d is|Kafka is|Kafka) (silent|back|away|answers again)(\. |\.))*", spoken
+        )
         light = await page.evaluate(GROUND)
         for changed in (False, True):
             await page.evaluate("document.getElementById('theme').click()")
@@ -232,3 +240,18 @@ async def test_the_page_says_what_is_missing_and_comes_back(
         await page.picture(pictures / "wall-lost.png")
         async with _served(kafka_of_wall, tmp_path / "b.log", port):
             await page.until(f"!({lost})", "the page is back")
+
+
+async def test_a_browser_too_many_is_told_so(kafka_of_wall: KafkaSettings, tmp_path: Path) -> None:
+    """The page names the setting, and shows the cameras as soon as another browser has left."""
+    async with (
+        _served(kafka_of_wall, tmp_path / "wall.log", 0, "--max-viewers=1") as (address, _),
+        aiohttp.ClientSession() as session,
+        chromium() as page,
+    ):
+        banner = "document.getElementById('banner')"
+        async with session.ws_connect(f"{address}live") as first:
+            await first.receive()
+            await page.open(address)
+            await page.until(f"{banner}?.textContent.includes('max_viewers')", "the word of too many browsers")
+        await page.until(f"{banner}.hidden", "the place that is free")

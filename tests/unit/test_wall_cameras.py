@@ -39,8 +39,8 @@ def _event(offset: int, camera: str = "lobby", partition: int = 0) -> Event:
     )
 
 
-def _drop(offset: int) -> Drop:
-    return Drop(Origin("frames", 0, offset), "lobby", None, None, offset, "stale", 1.0)
+def _drop(offset: int, reason: str = "stale") -> Drop:
+    return Drop(Origin("frames", 0, offset), "lobby", None, None, offset, reason, 1.0)
 
 
 def _cameras(most: int = 64, nbytes: int = 64 * MIB) -> Cameras:
@@ -123,6 +123,15 @@ def test_a_drop_is_counted_and_its_frame_waits_no_longer() -> None:
     assert camera.without_event.total(1.0) == 0
     assert not camera.waiting
     assert _shown(cameras, 1.0) == (0, False)
+
+
+def test_a_frame_that_tells_nothing_new_is_not_called_dropped() -> None:
+    """It was answered: where only changes are events, that is how it should be."""
+    cameras = _cameras()
+    _put(cameras, 0, 1.0)
+    cameras.add_answer(_drop(0, "unchanged"), 1.0)
+    assert _only(cameras).dropped.total(1.0) == 0
+    assert not _only(cameras).waiting
 
 
 def test_a_repeated_event_changes_nothing() -> None:

@@ -117,6 +117,7 @@ def test_the_workers_own_metrics_are_read() -> None:
         metrics.batch_rows.observe(8)
         metrics.stage[Stage.PREDICT].observe(0.25)
         metrics.frames("dropped", "stale").inc(7)
+        metrics.frames("dropped", "unchanged").inc(5)
         metrics.endpoint_up("a:8500").set(number - 1)
         metrics.camera_drops("yard", "stale").inc(2)
         metrics.model_version.set(number)
@@ -126,7 +127,7 @@ def test_the_workers_own_metrics_are_read() -> None:
     assert (reading.consumed, reading.lag_frames, reading.lag_s, reading.load_ratio) == (200, 6, 3.0, 0.8)
     assert (reading.rows, reading.calls) == (16, 2)
     assert (reading.stage_s["predict"], reading.stage_frames["predict"]) == (0.5, 2)
-    assert reading.outcomes["dropped"] == 14
+    assert (reading.outcomes["dropped"], reading.unchanged) == (24, 10)
     assert reading.endpoints == {"a:8500": True}
     assert reading.camera_drops["yard"] == 4
     assert reading.model_version == 2

@@ -131,6 +131,18 @@ def test_figures_are_those_of_the_last_seconds() -> None:
     assert lately(now, joined, 2.0).errors_per_s == 0.0
 
 
+def test_a_scene_that_stands_still_is_no_trouble() -> None:
+    """Where only changes are events none may come for hours: the stage waits for a change."""
+    before, now = _reading(), _reading(consumed=300.0, unchanged=200.0)
+    now.stage_s, now.stage_frames = Counter({"predict": 9.0}), Counter({"predict": 200})
+    quiet = _seen(events_per_s=0.0)
+    assert stages(quiet, now, lately(before, now, 2.0))[4].waits == "waits for a change in view"
+    told = verdict(quiet, now, lately(before, now, 2.0))
+    assert told == ("ok", "Keeps up: nothing changes in view.")
+    busy = _reading(consumed=300.0)
+    assert stages(quiet, busy, lately(before, busy, 2.0))[4].level == "bad"
+
+
 def _encoded(kind: str, size: tuple[int, int] = (64, 48), **options: Any) -> bytes:
     output = BytesIO()
     Image.effect_noise(size, 40).convert("RGB").save(output, kind, **options)

@@ -86,7 +86,7 @@ export class EventView {
     try {
       const reply = await fetch(`/event/${place}`);
       if (this.place !== place) return;
-      if (reply.ok) return this.showEvent(await reply.text());
+      if (reply.status === 200) return this.showEvent(await reply.text());
       const { why } = await reply.json();
       this.json.replaceChildren(el("p", { class: "soft" }, `Waiting for the event: ${why}.`));
     } catch {

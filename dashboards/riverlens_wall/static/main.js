@@ -72,7 +72,7 @@ const link = new Link({
     showBanner();
     showEmpty(body.cameras);
     showCount(body);
-    tiles.status(body.cameras);
+    tiles.status(body.cameras, body.only_changes);
     showPipeline(body);
     showTimeline(body.timeline);
     byId("notes").replaceChildren(...body.notes.map((note) => el("p", {}, note)));

@@ -76,8 +76,9 @@ export class Tile {
   }
 
   /** The status of the camera, once a second. */
-  status(camera) {
+  status(camera, onlyChanges) {
     this.camera = camera;
+    this.onlyChanges = onlyChanges;
     setAttribute(this.button, "data-state", camera.silent ? "silent" : "live");
     setText(this.rate, `${rate(camera.fps || camera.events_per_s)}/s`);
     setText(this.dropCount, String(camera.dropped));
@@ -105,7 +106,8 @@ export class Tile {
   words() {
     if (this.camera?.silent) return `silent for ${age(this.camera.quiet_s * 1000)}`;
     if (!this.head) return "waiting for a frame";
-    if (!this.head.answered) return this.camera?.events_per_s ? "events are behind" : "no event yet";
+    if (this.head.answered || this.onlyChanges) return "";
+    return this.camera?.events_per_s ? "events are behind" : "no event yet";
     return "";
   }
 

@@ -40,7 +40,7 @@ export class Tiles {
   }
 
   /** The wall's list of cameras: tiles come, go and change. */
-  status(cameras) {
+  status(cameras, onlyChanges) {
     const before = this.byKey.size;
     const keys = new Set(cameras.map((camera) => camera.key));
     for (const [key, tile] of this.byKey) if (!keys.has(key)) this.remove(key, tile);
@@ -50,7 +50,7 @@ export class Tiles {
       if (known && known.camera && known.camera.silent !== camera.silent) {
         announce(camera.silent ? `Camera ${camera.id} is silent` : `Camera ${camera.id} is back`);
       }
-      tile.status(camera);
+      tile.status(camera, onlyChanges);
     }
     if (this.byKey.size !== before) this.layout();
     this.keepStop();
