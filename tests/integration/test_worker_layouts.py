@@ -17,8 +17,9 @@ from riverlens_worker.detections import read_answers
 from riverlens_worker.endpoints import Endpoint
 from riverlens_worker.messages import Answer
 from riverlens_worker.model import ServedModel, discover
+from riverlens_worker.predict_request import predict_request
 from riverlens_worker.settings import WorkerSettings
-from riverlens_worker.tensors import predict_request, read_reply
+from riverlens_worker.tensors import read_reply
 from tests import layout_models as m
 from tests import model_servers, models
 from tests.layout_models import Form

@@ -14,7 +14,8 @@ from benchmarks.device.schedule import Batch, Schedule, Setup
 from benchmarks.device.wire import detector_answer, rows_in, signature_in
 from riverlens.signature import InputKind, Layout, OutputKind
 from riverlens_worker._stubs import PredictRequest, PredictResponse
-from riverlens_worker.tensors import predict_request, read_reply
+from riverlens_worker.predict_request import predict_request
+from riverlens_worker.tensors import read_reply
 
 COST = Cost(20, 3)
 
@@ -123,7 +124,7 @@ STRINGS = Layout(
 def test_rows_are_read_from_the_bytes_of_the_workers_own_requests(layout: Layout, count: int) -> None:
     """The number of rows that the walk over the bytes finds is that of the request."""
     row = np.zeros((4, 4, 3), np.uint8) if layout is PIXELS else b"x" * 50_000
-    request = predict_request("detector", layout, [row] * count).SerializeToString()
+    request = predict_request("detector", layout, [row] * count)
     assert rows_in(request) == count
     assert signature_in(request) == layout.signature
 

@@ -74,7 +74,9 @@ SHELLS = {
     "threads": frozenset({"decode_pool"}),
     "clock": frozenset({"batcher", "sweeper"}),
     "watch": frozenset({"loop_lag", "watching"}),
-    "model server": frozenset({"_stubs", "tensors", "endpoints", "model", "predictor"}),
+    "model server": frozenset(
+        {"_stubs", "dtypes", "endpoints", "model", "predict_request", "predictor", "tensors"}
+    ),
     "kafka out": frozenset({"publisher"}),
     "redrive": frozenset({"redrive"}),
 }

@@ -40,9 +40,10 @@ from riverlens_worker.endpoints import CallFailedError, Endpoint, Endpoints
 from riverlens_worker.errors import ModelError, decide
 from riverlens_worker.geometry import Place
 from riverlens_worker.messages import Answer, DecodedFrame
+from riverlens_worker.predict_request import Rows, predict_request
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.target import Row, Target
-from riverlens_worker.tensors import Rows, info_request, predict_request, read_info, read_reply
+from riverlens_worker.tensors import info_request, read_info, read_reply
 
 logger = logging.getLogger(__name__)
 

@@ -1,72 +1,26 @@
-"""Predict requests and replies to and from NumPy. Shell only in that it loads the message stubs.
+"""A model server's replies, in NumPy. Shell only in that it loads the message stubs.
 
-Numeric tensors travel as `tensor_content` (one copy), strings as `string_val`. Replies are read from
-either form; `np.array(float_val)` beats TensorFlow's own reader by an order of magnitude.
+Numbers are read from `tensor_content` or a typed list; `np.array(float_val)` beats TensorFlow's own reader by
+an order of magnitude.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from riverlens.signature import INFO_SIGNATURE, Layout, ModelFacts, SignatureSpec, TensorSpec
+from riverlens.signature import INFO_SIGNATURE, ModelFacts, SignatureSpec, TensorSpec
 from riverlens.signature.facts import read_facts
 from riverlens_worker._stubs import PredictRequest, TensorProto, types_pb2
-
-_DTYPES = {
-    types_pb2.DT_FLOAT: ("float32", "float_val"),
-    types_pb2.DT_DOUBLE: ("float64", "double_val"),
-    types_pb2.DT_INT32: ("int32", "int_val"),
-    types_pb2.DT_UINT8: ("uint8", "int_val"),
-    types_pb2.DT_INT16: ("int16", "int_val"),
-    types_pb2.DT_INT8: ("int8", "int_val"),
-    types_pb2.DT_UINT16: ("uint16", "int_val"),
-    types_pb2.DT_INT64: ("int64", "int64_val"),
-    types_pb2.DT_UINT32: ("uint32", "uint32_val"),
-    types_pb2.DT_UINT64: ("uint64", "uint64_val"),
-    types_pb2.DT_BOOL: ("bool", "bool_val"),
-    types_pb2.DT_STRING: ("string", "string_val"),
-    types_pb2.DT_HALF: ("float16", "half_val"),
-    types_pb2.DT_BFLOAT16: ("bfloat16", "half_val"),
-}
-_ENUMS = {name: number for number, (name, _) in _DTYPES.items()}
-
-Rows = Sequence[bytes | NDArray[np.generic]]
+from riverlens_worker.dtypes import DTYPES
 
 
-def predict_request(model: str, layout: Layout, rows: Rows) -> Any:
-    """A PredictRequest of `rows` (at least one, equal shapes) that fetches only the layout's outputs.
-
-    Where the model fixes the number of rows, the last one is repeated to fill it.
-    """
-    if layout.rows is not None:
-        rows = [*rows, *[rows[-1]] * (layout.rows - len(rows))]
-    request = PredictRequest()
-    request.model_spec.name = model
-    request.model_spec.signature_name = layout.signature
-    request.output_filter.extend(layout.outputs)
-    tensor = request.inputs[layout.alias]
-    tensor.dtype = _ENUMS[layout.dtype]
-    dims = [len(rows), *(rows[0].shape if isinstance(rows[0], np.ndarray) else ())]
-    for size in dims:
-        tensor.tensor_shape.dim.add(size=size)
-    if layout.dtype == "string":
-        tensor.string_val.extend(rows)
-    else:
-        tensor.tensor_content = b"".join(_raw(row) for row in rows)
-    return request
-
-
-def _raw(row: bytes | NDArray[np.generic]) -> bytes | memoryview:
-    return row if isinstance(row, bytes) else np.ascontiguousarray(row).reshape(-1).view(np.uint8).data
-
-
-def info_request(model: str, version: int | None = None) -> Any:
-    """A PredictRequest for the signature `riverlens_info`."""
+def info_request(model: str, version: int | None = None) -> bytes:
+    """A serialised PredictRequest for the signature `riverlens_info`."""
     request = PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = INFO_SIGNATURE
@@ -76,7 +30,8 @@ def info_request(model: str, version: int | None = None) -> Any:
     tensor.dtype = types_pb2.DT_STRING
     tensor.tensor_shape.dim.add(size=1)
     tensor.string_val.append(b"")
-    return request
+    written: bytes = request.SerializeToString()
+    return written
 
 
 def read_reply(reply: Any) -> tuple[int, dict[str, NDArray[np.generic]]]:
@@ -93,9 +48,9 @@ def read_tensor(tensor: TensorProto) -> NDArray[np.generic]:
     Raises:
         ValueError: an unknown dtype, or content that does not fit the shape.
     """
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in DTYPES:
         raise ValueError(f"outputs of TensorFlow type {_type_name(tensor.dtype)} are not read")
-    name, field = _DTYPES[tensor.dtype]
+    name, field = DTYPES[tensor.dtype]
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     count = math.prod(shape)
     stored = np.dtype(np.uint16 if field == "half_val" else object if name == "string" else name)
@@ -135,7 +90,7 @@ def _inputs(definition: Any) -> dict[str, TensorSpec]:
 
 
 def _spec(info: Any) -> TensorSpec:
-    dtype = _DTYPES[info.dtype][0] if info.dtype in _DTYPES else _type_name(info.dtype)
+    dtype = DTYPES[info.dtype][0] if info.dtype in DTYPES else _type_name(info.dtype)
     if info.tensor_shape.unknown_rank:
         return TensorSpec(dtype, None)
     sizes = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)

@@ -23,9 +23,10 @@ from riverlens_worker.endpoints.resolve import Resolver, system_addresses
 from riverlens_worker.endpoints.tls import Tls
 from riverlens_worker.errors import decide
 from riverlens_worker.model import ServedModel, discover
+from riverlens_worker.predict_request import Rows, predict_request
 from riverlens_worker.servers import parse_servers
 from riverlens_worker.settings import WorkerSettings
-from riverlens_worker.tensors import Rows, predict_request, read_reply
+from riverlens_worker.tensors import read_reply
 
 _STATUS_S = 5.0
 _SIZE = 64

@@ -17,7 +17,6 @@ from riverlens_worker._stubs import (
     GetModelStatusRequest,
     GetModelStatusResponse,
     ModelVersionStatus,
-    PredictRequest,
     PredictResponse,
     SignatureDefMap,
 )
@@ -83,7 +82,9 @@ class Endpoint:
         self._under_way: set[Any] = set()
         self._channel = self._open()
         prediction, models = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
-        self._predict = self._method(f"{prediction}Predict", PredictRequest, PredictResponse)
+        self._predict: Any = self._channel.unary_unary(
+            f"{prediction}Predict", response_deserializer=PredictResponse.FromString
+        )
         self._metadata = self._method(
             f"{prediction}GetModelMetadata", GetModelMetadataRequest, GetModelMetadataResponse
         )
@@ -107,9 +108,9 @@ class Endpoint:
         await self._channel.close()
 
     async def predict(
-        self, request: Any, timeout_s: float, metadata: tuple[tuple[str, str], ...] = ()
+        self, request: bytes, timeout_s: float, metadata: tuple[tuple[str, str], ...] = ()
     ) -> Any:
-        """One Predict call: PredictRequest in, PredictResponse out.
+        """One Predict call: a serialised PredictRequest in, PredictResponse out.
 
         Raises:
             CallFailedError: any status but OK.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 from riverlens.trace_context import TraceContext
 from riverlens_worker.detections import MisshapenReplyError, read_answers
@@ -15,8 +14,9 @@ from riverlens_worker.messages import Answer, DecodedFrame, Prediction, Rejected
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.model import ServedModel, test_rows
 from riverlens_worker.pieces import Piece
+from riverlens_worker.predict_request import predict_request
 from riverlens_worker.spans import CallTrace
-from riverlens_worker.tensors import predict_request, read_reply
+from riverlens_worker.tensors import read_reply
 from riverlens_worker.tracing import Tracer
 
 
@@ -29,7 +29,7 @@ class Caller:
         self._tracer = tracer
         self._name = model.settings.model
         self._timeout_s = model.settings.predict_timeout_ms / 1000
-        self._known_good: Any = None
+        self._known_good: bytes | None = None
 
     async def ask(
         self, piece: Piece, endpoint: Endpoint, call: Call

@@ -13,8 +13,8 @@ from riverlens_worker.endpoints import CallFailedError, Endpoint
 from riverlens_worker.errors import Action, Limit, ModelError, decide
 from riverlens_worker.limits import CallLimits
 from riverlens_worker.model import ServedModel
+from riverlens_worker.predict_request import predict_request
 from riverlens_worker.target import Row
-from riverlens_worker.tensors import predict_request
 from riverlens_worker.tune.cost import CallTimes, busy_devices, whole_devices
 
 _ROUNDS = 5
