@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
+from importlib import resources
 from importlib.metadata import distributions, version
 from pathlib import Path
 
+import aiohttp
 import pytest
 from packaging.utils import canonicalize_name
 
+from riverlens.broker.ports import free_ports
 from riverlens.kafka import KafkaSettings
 from scripts.image_finish import folder_bytes
 from scripts.image_packages import requirements
@@ -21,6 +26,7 @@ from tests.container_files import BASE_IMAGE_BYTES, ROOT, assemble, needed
 from tests.harness.account import settled
 from tests.harness.images import jpeg
 from tests.harness.topics import Put, put
+from tests.harness.waiting import wait_for
 from tests.harness.worker import Worker, flags, running
 
 # Packages are fetched and installed.
@@ -186,4 +192,35 @@ async def test_the_worker_runs_from_its_image(
         (await settled(kafka, topics, 20)).check()
         assert "tensorflow" not in worker.maps()
         assert await worker.stop() == 0
+    assert _files(image("worker")) == before
+
+
+async def test_the_wall_serves_its_page_from_the_workers_image(image: Image, tmp_path: Path) -> None:
+    """From the image's files alone the wall answers, Kafka or not, with the page and each of its files."""
+    (port,) = free_ports(1)
+    before = _files(image("worker"))
+    words = ["wall", f"--port={port}", "--kafka.bootstrap-servers=127.0.0.1:9"]
+    static = resources.files("riverlens_wall") / "static"
+    wall = subprocess.Popen(  # noqa: ASYNC220  # returns at once
+        [image("worker") / "bin" / "riverlens", *words],
+        env={"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent", "TMPDIR": os.fspath(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def got(path: str) -> bytes | None:
+                assert wall.poll() is None, "the wall ended"
+                with suppress(aiohttp.ClientConnectionError):
+                    async with session.get(f"http://127.0.0.1:{port}/{path}") as reply:
+                        assert reply.status == 200, path
+                        return await reply.read()
+                return None
+
+            await wait_for(lambda: got(""), what="the page", timeout_s=60)
+            for file in static.iterdir():
+                assert await got(f"static/{file.name}") == file.read_bytes()
+    finally:
+        wall.terminate()
+        assert await asyncio.to_thread(wall.wait, 60) == 0
     assert _files(image("worker")) == before
