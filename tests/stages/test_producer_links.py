@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from riverlens_producer.cameras import Camera
 from riverlens_producer.failures import Cause
@@ -45,13 +46,8 @@ async def _served(answer: Callable[[web.Request], object]) -> AsyncIterator[str]
 
     app = web.Application()
     app.router.add_get("/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/camera"
-    finally:
-        await runner.cleanup()
+    async with TestServer(app, host="127.0.0.1") as server:
+        yield str(server.make_url("/camera"))
 
 
 @asynccontextmanager
