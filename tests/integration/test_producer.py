@@ -131,9 +131,7 @@ async def test_synthetic_frames_show_the_scene_their_sequence_names(
     assert {_size(frame.image) for found in frames.values() for frame in found} == {(160, 120)}
 
 
-async def test_files_are_sent_in_real_time(
-    kafka: KafkaSettings, topic_set: TopicSet, photos: Path
-) -> None:
+async def test_files_are_sent_in_real_time(kafka: KafkaSettings, topic_set: TopicSet, photos: Path) -> None:
     """20 frames at 20 frames a second take a second, and their capture times say so."""
     source = (str(photos / "p1.jpg"),)
     start_ms = time.time_ns() // 1_000_000
