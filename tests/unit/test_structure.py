@@ -84,32 +84,11 @@ SHELLS = {
 WIRING = frozenset({"check", "pipeline", "run", "tune", "__init__"})
 # Within a folder of the wiring, what decides.
 TUNE_PURE = ("choice", "cost", "files", "plan", "settings")
-WORLD = frozenset(
-    {
-        "aiohttp",
-        "aiokafka",
-        "asyncio",
-        "concurrent",
-        "grpc",
-        "http",
-        "logging",
-        "multiprocessing",
-        "os",
-        "prometheus_client",
-        "queue",
-        "random",
-        "selectors",
-        "signal",
-        "socket",
-        "ssl",
-        "subprocess",
-        "tensorflow",
-        "tensorflow_serving",
-        "threading",
-        "time",
-        "urllib",
-    }
-)
+WORLD = frozenset({
+    "aiohttp", "aiokafka", "asyncio", "concurrent", "grpc", "http", "logging", "multiprocessing", "os",
+    "prometheus_client", "queue", "random", "selectors", "signal", "socket", "ssl", "subprocess",
+    "tensorflow", "tensorflow_serving", "threading", "time", "urllib",
+})  # fmt: skip  # a name a line says no more
 CLOCKS = frozenset({"now", "utcnow", "today"})
 
 
@@ -195,19 +174,23 @@ def test_roles_import_the_shared_package_and_themselves_only(package: str) -> No
     assert not foreign, "\n".join(foreign)
 
 
-@pytest.mark.parametrize("path", CODE, ids=_name)
-def test_code_imports_no_tests(path: Path) -> None:
+def test_code_imports_no_tests() -> None:
     """Nothing that ships imports the tests or their tools."""
     tools = {"tests", "pytest", "hypothesis", "_pytest"}
-    wrong = [name for name in _imports(path) if name.split(".")[0] in tools]
-    assert not wrong, f"{_name(path)} imports {wrong}"
+    wrong = [
+        f"{_name(path)} imports {name}"
+        for path in CODE
+        for name in _imports(path)
+        if name.split(".")[0] in tools
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", WORKER_MODULES, ids=_name)
-def test_each_module_of_the_worker_is_pure_shell_or_wiring(path: Path) -> None:
+def test_each_module_of_the_worker_is_pure_shell_or_wiring() -> None:
     """Every module of the worker stands in exactly one list above, so that its rule is known."""
     lists = [PURE, WIRING, *SHELLS.values()]
-    assert sum(_module(path) in names for names in lists) == 1, f"{_name(path)}: put it into one list here"
+    wrong = [_name(path) for path in WORKER_MODULES if sum(_module(path) in names for names in lists) != 1]
+    assert not wrong, f"put each into one list here: {wrong}"
 
 
 @pytest.mark.parametrize("path", [p for p in WORKER_MODULES if _module(p) in PURE], ids=_name)
@@ -249,47 +232,49 @@ def test_shells_know_no_other_shell(group: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", CODE + TESTS, ids=_name)
-def test_files_and_functions_are_short(path: Path) -> None:
+def test_files_and_functions_are_short() -> None:
     """No file is over 300 lines; no function over 40 from `def` to its end, its docstring not counted."""
-    count = len(path.read_text(encoding="utf-8").splitlines())
-    assert count <= MAX_FILE_LINES, f"{_name(path)} has {count} lines"
-    long = [
-        f"{f.name} (line {f.lineno}): {_lines(f)}" for f in _functions(path) if _lines(f) > MAX_FUNCTION_LINES
+    counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in CODE + TESTS}
+    long = [f"{_name(path)} has {count} lines" for path, count in counts.items() if count > MAX_FILE_LINES]
+    long += [
+        f"{_name(path)}:{f.lineno}: {f.name} has {_lines(f)} lines"
+        for path in counts
+        for f in _functions(path)
+        if _lines(f) > MAX_FUNCTION_LINES
     ]
-    assert not long, f"{_name(path)}: {', '.join(long)} lines"
+    assert not long, "\n".join(long)
 
 
-@pytest.mark.parametrize("path", CODE + TESTS, ids=_name)
-def test_every_ignore_says_why(path: Path) -> None:
+def test_every_ignore_says_why() -> None:
     """A `noqa` or `type: ignore` names its rule and is followed by a reason on its line."""
     silent = [
-        f"line {line}: {comment}"
+        f"{_name(path)}:{line}: {comment}"
+        for path in CODE + TESTS
         for line, comment in _comments(path)
         if re.match(r"#\s*(noqa|type:\s*ignore)\b", comment)
         and not re.match(
             r"#\s*(noqa: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)*|type: ignore\[[a-z-, ]+\])\s+# .*\w", comment
         )
     ]
-    assert not silent, f"{_name(path)}: {silent}"
+    assert not silent, "\n".join(silent)
 
 
-@pytest.mark.parametrize("path", TESTS, ids=_name)
-def test_every_test_states_its_fact(path: Path) -> None:
+def test_every_test_states_its_fact() -> None:
     """Every test function has a docstring: one sentence, the fact that must hold."""
     mute = [
-        f.name
+        f"{_name(path)}: {f.name}"
+        for path in TESTS
         for f in _functions(path)
         if f.name.startswith("test_") and not (ast.get_docstring(f) or "").strip()
     ]
-    assert not mute, f"{_name(path)}: no docstring: {mute}"
+    assert not mute, "no docstring:\n" + "\n".join(mute)
 
 
-@pytest.mark.parametrize("path", TESTS, ids=_name)
-def test_no_test_sleeps_for_a_while(path: Path) -> None:
+def test_no_test_sleeps_for_a_while() -> None:
     """Tests wait for a state, not for a time: no sleep with a number but `sleep(0)`, which yields."""
     naps = [
-        f"line {call.lineno}: {ast.unparse(call)}"
+        f"{_name(path)}:{call.lineno}: {ast.unparse(call)}"
+        for path in TESTS
         for call in ast.walk(_tree(path))
         if isinstance(call, ast.Call)
         and ast.unparse(call.func).split(".")[-1] == "sleep"
@@ -297,4 +282,4 @@ def test_no_test_sleeps_for_a_while(path: Path) -> None:
         and isinstance(call.args[0], ast.Constant)
         and call.args[0].value != 0
     ]
-    assert not naps, f"{_name(path)}: {naps}"
+    assert not naps, "\n".join(naps)
