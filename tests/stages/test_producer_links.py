@@ -111,6 +111,34 @@ async def test_a_host_that_is_none_is_a_line(login: str, caplog: pytest.LogCaptu
     assert "hushhush" not in caplog.text
 
 
+async def test_a_redirect_does_not_take_the_login_along() -> None:
+    """The camera asks for it and gets it; who it sends us to may ask, too, and gets nothing."""
+    given: list[str | None] = []
+
+    def stranger(request: web.Request) -> web.Response:
+        given.append(request.headers.get("Authorization"))
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+
+    async with _served(stranger) as elsewhere:
+
+        def camera(request: web.Request) -> web.Response:
+            if "Authorization" not in request.headers:
+                return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+            return web.Response(status=302, headers={"Location": elsewhere})
+
+        async with _served(camera) as url, _source(_with_login(url)) as (_, stats):
+
+            async def denied() -> bool:
+                return stats.reconnects[Cause.DENIED] > 0
+
+            await wait_for(denied, what="a refusal")
+    assert set(given) == {None}
+
+
+def _with_login(url: str) -> Camera:
+    return Camera(id="a", url=url.replace("://", "://me:hushhush@"))
+
+
 async def test_cameras_are_left_together(tmp_path: Path) -> None:
     """Thirty cameras that take the connection and never answer: the stop waits for all of them at once."""
     silent = socket.create_server(("127.0.0.1", 0), backlog=64)
