@@ -46,7 +46,15 @@ _PATHS = (
     "numpy/testing",
     # Loaded by those who ask for it; nobody here does.
     "numpy/polynomial",
+    "numpy/fft",
+    "numpy/ma",
     "pydantic/v1",
+    # Colour profiles, formulas over images, Tk windows.
+    "PIL/_imagingcms.*",
+    "PIL/_imagingmath.*",
+    "PIL/_imagingmorph.*",
+    "PIL/_imagingtk.*",
+    "pillow.libs/liblcms2*",
     # aiohttp reads WebSockets in Python without it; a wall's browsers send next to nothing.
     "aiohttp/_websocket/reader_c.*",
     # Colours source code in every language; the mapping stays, which says what would do that.
@@ -55,6 +63,7 @@ _PATHS = (
     "PIL/_imagingft.*",
     "pillow.libs/libharfbuzz*",
     "pillow.libs/libfreetype*",
+    "pillow.libs/libbrotli*",
 )
 _PATHS_OF = {
     "worker": (

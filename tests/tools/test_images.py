@@ -34,6 +34,10 @@ pytestmark = [pytest.mark.tools, pytest.mark.timeout(500)]
 
 MAX_BYTES = {"worker": 250_000_000, "producer": 350_000_000}
 EXTRAS = {"worker": (), "producer": ("tracing",)}
+MODULES = {
+    "worker": ("riverlens_worker", "riverlens_wall", "riverlens.scenes"),
+    "producer": ("riverlens_producer", "riverlens.scenes"),
+}
 COMMANDS = {
     "worker": (("worker", "run"), ("worker", "check"), ("worker", "tune"), ("topics",), ("wall",)),
     "producer": (("producer", "run"), ("topics",)),
@@ -128,6 +132,24 @@ def test_every_command_starts_and_writes_nothing(image: Image, role: str) -> Non
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
     assert _files(image(role)) == before
+
+
+WALK = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for found in pkgutil.walk_packages(package.__path__, f"{name}."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+"""
+
+
+@pytest.mark.parametrize("role", MAX_BYTES)
+def test_every_module_of_a_role_can_be_imported(image: Image, role: str) -> None:
+    """What was taken out of other people's code is what none of our modules asks for."""
+    words = [image(role) / "bin" / "python", "-I", "-B", "-c", WALK, *MODULES[role]]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("role", MAX_BYTES)
