@@ -93,6 +93,19 @@ def _thinks_it_merges(clock: DispatchClock) -> None:
     clock.overlap.widen()
 
 
+@pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_slot_too_many_is_taken_back(devices: int, load: float) -> None:
+    """Whatever odd answers have made it: in the end p50 and p99 are as with the right number."""
+
+    def one_more(clock: DispatchClock) -> None:
+        clock.overlap.slots = devices + 1
+
+    for p50, p99 in ratios(SLOW, load, devices=devices, begin=one_more):
+        assert p50 <= 1.2
+        assert p99 <= 1.2
+
+
 @pytest.mark.parametrize("load", [0.3, 0.6])
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_server_that_was_wrongly_thought_to_merge_is_found_out(devices: int, load: float) -> None:
@@ -131,6 +144,26 @@ def test_two_pairs_answered_at_once_are_a_slot_more_and_three_that_are_not_one_l
     assert overlap.slots == 3
     assert [overlap.judge(told(0.04, beside=2)) for _ in range(3)] == [False, False, True]
     assert overlap.slots == 2
+
+
+def test_every_other_pair_asks_whether_the_last_slot_is_one() -> None:
+    """Once the slots were confirmed; and each next one after a pair that denied it."""
+    overlap = Overlap(8)
+    assert [overlap.judge(told(0.0)) for _ in range(2)] == [False, True]
+    asked = []
+    for _ in range(4):
+        asked.append(overlap.below)
+        overlap.left(pair=True)
+        overlap.judge(told(0.04, beside=2))
+    assert asked == [False, True, False, True]
+    overlap.judge(told(0.04, beside=1))
+    assert overlap.below
+    overlap.left(pair=True)
+    assert overlap.below
+    alone = Overlap(8)
+    alone.left(pair=True)
+    alone.judge(told(0.04))
+    assert not alone.below
 
 
 def test_pairs_that_come_sooner_than_they_cost_show_others() -> None:

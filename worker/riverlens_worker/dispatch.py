@@ -19,9 +19,8 @@ So calls leave in one of three ways:
 
     just in time   The server is ours. At once while a slot is free, else the lead before the first answer
                    expected; it is steered so that calls wait at the server for a moment only.
-    in turns       Other clients' calls come between ours, each by itself. The answer is no sign that the
-                   server is free for us, so the next call is held back (the lead is below 0), steered so that
-                   it waits for part of a batch's time when it comes to the server.
+    in turns       Other clients' calls come between ours, each by itself. An answer does not make the server
+                   free for us: the next call is held back (lead below 0), to wait there for part of a batch.
     window         The server runs what waits there as one batch. The slots are a window then: as many small
                    calls as do not delay each other, evenly spread, so that every batch finds the latest
                    frames. The window grows and shrinks with the pairs, and shrinks where delay grows.
@@ -44,10 +43,9 @@ _AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
 _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
 _UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
-_SUSPECT = 0.15
+_SUSPECT, _PAIR_S = 0.15, 0.002
 _FULL_EARLY, _FULL_EARLY_S = 0.2, 0.01
 """How much sooner a full batch leaves: a share of its device time, and what a large call takes to send."""
-_PAIR_S = 0.002
 _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
 _OURS_CALLS, _OURS_SHARE = 8, 0.2
 _SPREAD = 6
@@ -134,6 +132,8 @@ class DispatchClock:
             return _AT_ONCE
         if self.window.merged and calls:
             return self._started_s + self.expectation.free_took_s / _SPREAD
+        if len(calls) == self.slots - 1 and self.overlap.below and self._wants_pair():
+            return _AFTER_AN_ANSWER
         return self._answered_s - self.lead.seconds if self.lead.holds else _AT_ONCE
 
     def _enough(self, calls: Sequence[Call]) -> bool:

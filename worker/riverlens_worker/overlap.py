@@ -74,7 +74,8 @@ class Overlap:
     """
 
     __slots__ = (
-        "_between", "_calls", "_calm", "_calm_next", "_fewer", "_more", "_most", "_sooner", "shared", "slots",
+        "_below", "_between", "_calls", "_calm", "_calm_next", "_fewer", "_more", "_most", "_sooner",
+        "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int) -> None:
@@ -84,6 +85,7 @@ class Overlap:
         self._most = most_slots
         self._between = _FIRST_AFTER
         self._calls = 0
+        self._below = False
         self._more = self._fewer = self._sooner = 0
         self._calm, self._calm_next = 0, _CALM_CALLS
 
@@ -94,6 +96,14 @@ class Overlap:
         return self._most > 1 and self._calls >= between
 
     @property
+    def below(self) -> bool:
+        """Whether the next pair should leave one slot free: only so can it tell that the last slot is one.
+
+        Where all are taken, the second call waits whether there is one slot too many or not.
+        """
+        return self.slots > 1 and (self._fewer > 0 or (self._below and self._between > _FIRST_AFTER))
+
+    @property
     def settled(self) -> bool:
         """Whether pairs have confirmed again and again how many slots there are."""
         return not self.shared and self._between >= _SETTLED
@@ -101,6 +111,7 @@ class Overlap:
     def left(self, *, pair: bool) -> None:
         """A call left; `pair`: as the first one of a pair."""
         self._calls = 0 if pair else self._calls + 1
+        self._below ^= pair
         self._calm = max(0, self._calm - 1)
 
     def hurry(self) -> None:
