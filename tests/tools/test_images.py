@@ -39,8 +39,12 @@ MODULES = {
     "producer": ("riverlens_producer", "riverlens.scenes"),
 }
 COMMANDS = {
-    "worker": (("worker", "run"), ("worker", "check"), ("worker", "tune"), ("topics",), ("wall",)),
-    "producer": (("producer", "run"), ("topics",)),
+    "worker": (
+        *(("worker", command) for command in ("run", "check", "tune", "redrive")),
+        ("topics",),
+        ("wall",),
+    ),
+    "producer": (("producer", "run"), ("producer", "probe"), ("topics",)),
 }
 
 
@@ -147,7 +151,7 @@ for name in sys.argv[1:]:
 @pytest.mark.parametrize("role", MAX_BYTES)
 def test_every_module_of_a_role_can_be_imported(image: Image, role: str) -> None:
     """What was taken out of other people's code is what none of our modules asks for."""
-    words = [image(role) / "bin" / "python", "-I", "-B", "-c", WALK, *MODULES[role]]
+    words: list[Path | str] = [image(role) / "bin" / "python", "-I", "-B", "-c", WALK, *MODULES[role]]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
