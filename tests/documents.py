@@ -75,6 +75,8 @@ _KAFKA = "Kafka's own scripts, which the embedded broker does not bring"
 NOT_RUN = {
     "README.md": {
         "make test": "runs these tests; .ci/run calls it",
+        "make -C serving/examples/object_detection export": "fetches 73 MB; its own test gives it a graph",
+        "make demo VIDEO=clip.mp4 MODEL=serving/examples": "needs that model; a line above has another",
         "docker compose": "needs a container engine; tests/tools/test_compose_schema.py checks the file",
         "kubectl": _CLUSTER,
         "prometheus --config.file": "takes a fixed port; tests/prometheus_server.py starts it on another",
