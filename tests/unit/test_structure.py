@@ -49,6 +49,7 @@ PURE = frozenset(
         "lead",
         "leases",
         "limits",
+        "message",
         "messages",
         "offsets",
         "ordering",

@@ -1,9 +1,8 @@
-"""What travels between the stages. Frozen; each is made by one stage and read by the next."""
+"""What travels between the stages: each is made by one stage and read by the next, never changed."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +14,7 @@ from riverlens.drop import DropReason
 from riverlens.event import Classification, Detection
 from riverlens.frame import Frame
 from riverlens.trace_context import TraceContext
+from riverlens_worker.message import message
 from riverlens_worker.offsets import PartitionLease
 
 
@@ -44,7 +44,7 @@ class BatchReason(StrEnum):
     """The worker is stopping."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class LeasedFrame:
     """A frame inside the worker: the message, its place, and the lease it came under.
 
@@ -81,7 +81,7 @@ class LeasedFrame:
         return self.frame.content_type if self.fetched is None else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class DecodedFrame:
     """A frame that the model can take.
 
@@ -105,7 +105,7 @@ class DecodedFrame:
     reencoded: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class Rejected:
     """A frame that becomes no event, and why. `reason` is a dead letter's reason or a drop's."""
 
@@ -115,7 +115,7 @@ class Rejected:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class Batch:
     """Frames that share one Predict call: at least one, equal shapes. Sealed, never re-opened."""
 
@@ -124,7 +124,7 @@ class Batch:
     sealed_s: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class Answer:
     """What the model said of one frame: exactly one of the three is not None."""
 
@@ -133,7 +133,7 @@ class Answer:
     outputs: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class Prediction:
     """A frame with the model's answer.
 
@@ -157,7 +157,7 @@ class Prediction:
     call: TraceContext | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class Settled:
     """The one thing that travels back: this frame has its outcome. `reason` is "" where there is none."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from riverlens.signature import InputKind, Layout, PixelRule
 from riverlens_worker.geometry import Place, letterboxed, stretched
+from riverlens_worker.message import message
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Target:
         return stretched(size, self.height, self.width, self.input_size)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Row:
     """One row of the model's input.
 

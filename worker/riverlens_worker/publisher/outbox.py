@@ -10,6 +10,7 @@ from riverlens.dead_letter import VALUE_OMITTED, Origin, Reason, dead_letter_hea
 from riverlens.drop import Drop
 from riverlens.event import Event, Model
 from riverlens.frame import TRACEPARENT
+from riverlens_worker.message import message
 from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
 from riverlens_worker.spans import Traced
 
@@ -18,7 +19,7 @@ _MOST_KEY_BYTES = 1024
 Headers = Sequence[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@message
 class Outgoing:
     """One record to produce, and what its acknowledgement settles.
 
