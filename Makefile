@@ -28,8 +28,7 @@ demo: setup ## the whole line on this machine: DEMO_SECONDS=60 (0: until Ctrl-C)
 
 test: setup ## unit, stage, contract and integration tests; needs nothing else
 	@$(PYTEST) -n 2 --dist loadfile -m "not chaos and not tools and not alone" tests/unit tests/stages tests/integration
-	@$(PYTEST) -m "alone and not chaos" tests/stages tests/integration
-	@$(PYTEST) tests/contract
+	@$(PYTEST) -m "alone and not chaos" tests/stages tests/integration tests/contract
 
 test-tools: setup ## tests with Debian's tools (prometheus, kcat, ...); a missing one is a failure
 	@$(PYTEST) -m tools tests/tools

@@ -65,6 +65,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(rows.Tally(), "contract-rows")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These run with nothing beside them: which calls share a batch is a matter of time."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(scope="session")
 def models_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The config file of the contract's models, made once."""

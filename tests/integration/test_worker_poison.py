@@ -22,7 +22,7 @@ from tests.model_servers import model_server
 
 pytestmark = pytest.mark.alone
 
-FRAMES = 400
+FRAMES = 240
 ONE_IN = 20
 
 
