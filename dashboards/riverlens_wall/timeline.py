@@ -16,7 +16,8 @@ from riverlens.event import Event
 BINS = 100
 OTHERS = "other labels"
 _MAX_LABELS = 200
-"""In one bin: labels come from outside."""
+MAX_CAMERAS = 1000
+"""In one bin: labels and cameras come from outside. Cameras beyond are taken for one."""
 
 
 class Row(NamedTuple):
@@ -53,6 +54,8 @@ class Timeline:
     def add(self, camera: str, labels: Mapping[str, int], now_s: float) -> None:
         """One event of a camera, with how many objects of each label; `now_s` never goes back."""
         current = self._bin_of(int(now_s // self.bin_s))
+        if camera not in current.events and len(current.events) >= MAX_CAMERAS:
+            camera = ""
         current.events[camera] += 1
         for label, count in labels.items():
             name = label

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from riverlens_wall.kept import KeptEvents
 from riverlens_wall.rates import Meter
 from riverlens_wall.readings import read
-from riverlens_wall.timeline import BINS, OTHERS, Timeline
+from riverlens_wall.timeline import BINS, MAX_CAMERAS, OTHERS, Timeline
 from riverlens_wall.waiting import Place
 from riverlens_worker.metrics import Lifecycle, Metrics, Stage
 
@@ -101,6 +101,15 @@ def test_kept_events_fit_their_bound(puts: list[tuple[int, bytes]]) -> None:
         kept.add(Place(0, offset), value)
         assert kept.nbytes <= 100
         assert kept.get(Place(0, offset)) == value
+
+
+def test_a_new_camera_for_every_frame_fills_no_memory() -> None:
+    """Where the frame's number is its key, each frame has a camera of its own: beyond a bound they are one."""
+    timeline = Timeline(100.0)
+    for number in range(3 * MAX_CAMERAS):
+        timeline.add(f"frame-{number}", {"person": 1}, 50.0)
+    (row,) = timeline.rows(50.0, 5)
+    assert row.in_view[-1] == MAX_CAMERAS + 1
 
 
 def test_the_workers_own_metrics_are_read() -> None:
