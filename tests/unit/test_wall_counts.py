@@ -104,7 +104,7 @@ def test_kept_events_fit_their_bound(puts: list[tuple[int, bytes]]) -> None:
 
 
 def test_a_new_camera_for_every_frame_fills_no_memory() -> None:
-    """Where the frame's number is its key, each frame has a camera of its own: beyond a bound they are one."""
+    """Where the frame's number is its key, each frame has its own camera: beyond a bound they are one."""
     timeline = Timeline(100.0)
     for number in range(3 * MAX_CAMERAS):
         timeline.add(f"frame-{number}", {"person": 1}, 50.0)
