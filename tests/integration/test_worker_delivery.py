@@ -19,7 +19,7 @@ from tests.harness.topics import Put, Watcher, put, put_unreadable, watcher
 from tests.harness.waiting import wait_for
 
 FRAMES = 3_000
-ENDS_WITHIN_S = 15.0
+ENDS_WITHIN_S = 30.0
 
 
 def many(count: int = FRAMES, partitions: int = 4) -> list[Put]:
