@@ -55,7 +55,7 @@ def test_latency_is_the_oracles(device: Device, load: float) -> None:
         assert ours_s <= 1.05 * oracle_s + 0.001
 
 
-@examples(60)
+@examples(40)
 @given(
     st.floats(0.002, 0.060),
     st.floats(0.0002, 0.004),
