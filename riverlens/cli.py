@@ -92,14 +92,18 @@ def _load(command: _Command) -> ModuleType:
     role = command.module.split(".")[0]
     if find_spec(role) is None:
         extra = role.removeprefix("riverlens_")
-        raise SetupError(f"this role is not installed; pip install 'riverlens[{extra}]'")
+        raise SetupError(
+            f"this role is not installed; pip install 'riverlens[{extra}]', or make setup in a clone"
+        )
     try:
         return import_module(command.module)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("riverlens"):
             raise
         extra = role.removeprefix("riverlens_") if role != "riverlens" else "all"
-        raise SetupError(f"needs {error.name}; pip install 'riverlens[{extra}]'") from None
+        raise SetupError(
+            f"needs {error.name}; pip install 'riverlens[{extra}]', or make setup in a clone"
+        ) from None
 
 
 def _no_such_command(args: list[str]) -> int:
