@@ -25,5 +25,5 @@ async def test_after_a_minute_away_live_cameras_are_live_and_patient_ones_have_a
     with model_servers.model_server(tmp_path / "own.log", *flags) as own:
         worker = await workers(topic_set, server=own.address, freshness=FRESHNESS, delivery=delivery)
         story = await outage(topic_set.settings.kafka, topic_set, worker, own, away_s=AWAY_S)
-    story.check()
+    story.check(live_ms=1_000)
     assert not story.account.drops, "published only where asked"

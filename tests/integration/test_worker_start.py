@@ -134,7 +134,7 @@ async def test_the_start_is_quick_and_light(
     figures = f"wall {sorted(walls)} s, cpu {sorted(cpus)} s, {sorted(sizes)} MiB"
     print(figures)  # noqa: T201  # the figures are wanted: pytest -s
     # CPU, not the clock: other work on the machine must not fail this. The wall is what `-s` shows.
-    assert statistics.median(cpus) <= max(1.0, 1.5 * _libraries_cpu_s()), figures
+    assert statistics.median(cpus) <= max(1.0, 2 * _libraries_cpu_s()), figures
     assert max(sizes) <= 100, figures
 
 

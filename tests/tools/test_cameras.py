@@ -25,7 +25,7 @@ from tests.tools.rtsp_camera import RtspCamera
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(240)]
 
 _CUTS = 10
-_RESUME_S = 10.0
+_RESUME_S = 5.0
 _GROWTH_MB = 15.0
 _CAMERAS = ("gate", "dock", "yard")
 
@@ -102,7 +102,7 @@ class _Watched:
 async def test_ten_cuts_of_each_camera(
     kafka: KafkaSettings, topic_set: TopicSet, rtsp: RtspCamera, tmp_path: Path
 ) -> None:
-    """RTSP over TCP and UDP and MJPEG, cut or frozen ten times: frames within 10 s each time, memory flat."""
+    """RTSP over TCP and UDP and MJPEG, cut or frozen ten times: frames within 5 s each time, memory flat."""
     async with MjpegCamera() as mjpeg, aiohttp.ClientSession() as session:
         file = tmp_path / "cameras.toml"
         file.write_text(
@@ -191,7 +191,7 @@ async def test_probe_says_what_a_camera_offers(
     assert offer["kind"] == f"RTSP over {transport.upper()}"
     assert (found["width"], found["height"]) == (640, 480)
     assert 15 < found["fps"] < 30
-    assert found["first_frame_s"] < _RESUME_S
+    assert found["first_frame_s"] < 2 * _RESUME_S
     assert (found["clock"], found["broken"]) == ("camera", 0)
     assert 0 <= found["behind_ms"] < 5000
 
