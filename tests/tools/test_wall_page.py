@@ -253,5 +253,7 @@ async def test_a_browser_too_many_is_told_so(kafka_of_wall: KafkaSettings, tmp_p
         async with session.ws_connect(f"{address}live") as first:
             await first.receive()
             await page.open(address)
-            await page.until(f"{banner}?.textContent.includes('max_viewers')", "the word of too many browsers")
+            await page.until(
+                f"{banner}?.textContent.includes('max_viewers')", "the word of too many browsers"
+            )
         await page.until(f"{banner}.hidden", "the place that is free")
