@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import signal
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ _STEADY = hypothesis.settings(
 hypothesis.settings.register_profile("explore", _STEADY)
 hypothesis.settings.register_profile("steady", _STEADY, derandomize=True)
 hypothesis.settings.load_profile("steady")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background deaf to Ctrl-C, and what it starts is so too: our tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _RUN = uuid.uuid4().hex[:6]
 _numbers = itertools.count(1)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,6 @@ from tests import export_sources
 from tests.model_servers import wait_for
 
 
-@pytest.fixture
-def heeds_sigint() -> Iterator[None]:
-    """Whoever runs the tests in the background has SIGINT ignored, and children inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeds_sigint")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_export_that_is_ended_leaves_nothing(number: int, code: int, tmp_path: Path) -> None:
     """SIGTERM or Ctrl-C while it writes: no version, no scrap, no traceback."""
