@@ -28,7 +28,7 @@ hypothesis.settings.register_profile("steady", _STEADY, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts what runs in the background deaf to Ctrl-C, and what it starts is so too: our tests send it.
+    # A shell starts what runs in the background deaf to Ctrl-C, and its children are: our tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _RUN = uuid.uuid4().hex[:6]
