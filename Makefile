@@ -49,7 +49,7 @@ dashboards: setup ## what is made: the Grafana dashboards' JSON, the metrics tab
 	@PYTHONPATH=dashboards $(PYTHON) -m riverlens_dashboards
 
 docs: setup ## what is made of docs/events.md: tables of the schemas' fields, and examples
-	@$(PYTHON) scripts/events_page.py
+	@$(PYTHON) -m scripts.events_page
 
 lint: setup ## ruff, its formatter, mypy strict
 	@$(PYTHON) -m ruff check .

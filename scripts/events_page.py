@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Write the parts of docs/events.md that are made: tables of the schemas' fields, and examples.
 
-    python scripts/events_page.py
+    python -m scripts.events_page
 
 The schemas are those of `riverlens/schemas`; the examples are what riverlens' own types write.
 """
@@ -20,6 +19,7 @@ from riverlens.dead_letter import Origin, Reason, dead_letter_headers
 from riverlens.drop import Drop, DropReason
 from riverlens.event import Classification, Detection, Event, Model
 from riverlens.schemas import load
+from scripts.made_parts import fill
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "events.md"
 _LINE = 118
@@ -75,14 +75,7 @@ def filled(page: str) -> str:
     Raises:
         ValueError: a part's marks are missing.
     """
-    for name, lines in _parts().items():
-        begin, end = f"<!-- made: {name} -->\n", "<!-- end -->"
-        before, mark, rest = page.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not mark or not closed:
-            raise ValueError(f"docs/events.md has no part {name}")
-        page = "".join((before, begin, "\n", "\n".join(lines), "\n\n", end, after))
-    return page
+    return fill(page, "docs/events.md", _parts())
 
 
 def _parts() -> dict[str, Iterator[str]]:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from riverlens_dashboards.bottleneck import VERDICTS
 from riverlens_worker.histograms import HistogramFamily
 from riverlens_worker.metrics import Metrics
+from scripts.made_parts import fill
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 RECORDED = {
@@ -43,14 +44,7 @@ def filled(page: str) -> str:
         ValueError: a part's marks are missing.
     """
     parts = {"bottleneck": _verdicts(), "recorded": _recorded(), "metrics": _metrics()}
-    for name, lines in parts.items():
-        begin, end = f"<!-- made: {name} -->\n", "<!-- end -->"
-        before, mark, rest = page.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not mark or not closed:
-            raise ValueError(f"docs/operations.md has no part {name}")
-        page = "".join((before, begin, "\n", "\n".join(lines), "\n\n", end, after))
-    return page
+    return fill(page, "docs/operations.md", parts)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

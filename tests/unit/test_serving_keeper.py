@@ -52,10 +52,10 @@ class _Closing:
     on_close: Callable[[], None]
 
     def run(self, *_: Any) -> list[Any]:
-        raise NotImplementedError
+        raise AssertionError("this session is only closed")
 
-    def data_type(self, tensor_name: str) -> int:
-        raise NotImplementedError
+    def data_type(self, _tensor_name: str) -> int:
+        raise AssertionError("this session is only closed")
 
     def close(self) -> None:
         self.on_close()

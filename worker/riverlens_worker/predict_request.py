@@ -17,6 +17,7 @@ from riverlens_worker._stubs import PredictRequest, TensorProto
 from riverlens_worker.dtypes import ENUMS
 
 Rows = Sequence[bytes | NDArray[np.generic]]
+"""Of one call: encoded images, or arrays of one shape and of the layout's dtype."""
 
 _INPUTS = PredictRequest.DESCRIPTOR.fields_by_name["inputs"].number
 _CONTENT = TensorProto.DESCRIPTOR.fields_by_name["tensor_content"].number

@@ -1,0 +1,1 @@
+"""What people and container builds run beside the programs."""
