@@ -1,23 +1,19 @@
-"""The worker watching itself: what it says of a standstill, of one partition, and of frames it never saw."""
+"""The worker watching itself: what it says of a standstill, and of one partition."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
 
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-
 from riverlens.kafka import KafkaSettings
 from tests import model_servers
-from tests.conftest import MakeTopics, TopicSet
-from tests.harness.account import all_committed, settled
+from tests.conftest import TopicSet
+from tests.harness.account import settled
 from tests.harness.fixtures import StartWorker
 from tests.harness.image_server import image_server
 from tests.harness.images import jpeg
 from tests.harness.topics import Put, put
 from tests.harness.waiting import wait_for
-from tests.harness.worker import Worker
 
 
 async def test_a_hanging_model_server_is_told_and_taken_back(
@@ -88,75 +84,3 @@ async def test_one_stuck_partition_is_named_and_the_worker_stays_ready(
             return "partition 2 goes on" in worker.log()
 
         await wait_for(freed, what="the log says that it goes on")
-
-
-async def _remove(kafka: KafkaSettings, topic: str, before: dict[int, int]) -> None:
-    """What retention does: all frames below these offsets are removed."""
-    admin = AIOKafkaAdminClient(**kafka.client_options())
-    await admin.start()
-    try:
-        removed = {TopicPartition(topic, n): RecordsToDelete(before_offset=at) for n, at in before.items()}
-        await admin.delete_records(removed)
-    finally:
-        await admin.close()
-
-
-async def _expired(worker: Worker, count: int) -> None:
-    async def counted() -> bool:
-        return (await worker.metrics())["riverlens_frames_expired_total"] == count
-
-    await wait_for(counted, what=f"{count} expired frames are counted")
-
-
-FRAMES = [Put(jpeg(), partition=0) for _ in range(40)]
-
-
-async def test_frames_removed_while_no_worker_ran_are_counted(
-    kafka: KafkaSettings, make_topics: MakeTopics, workers: StartWorker
-) -> None:
-    """The next worker counts them to the frame when it takes over, before any new frame comes."""
-    topics = await make_topics(partitions=2)
-    first = await workers(topics)
-    await put(kafka, topics.frames, FRAMES[:10])
-    await settled(kafka, topics, 10)
-    await all_committed(kafka, topics)
-    assert await first.stop() == 0
-    await put(kafka, topics.frames, FRAMES[:20])
-    await _remove(kafka, topics.frames, {0: 30})
-    second = await workers(topics)
-    await _expired(second, 20)
-    assert "retention removed 20 frames of partition 0" in second.log()
-    await put(kafka, topics.frames, FRAMES[:5])
-    await settled(kafka, topics, 15, frames=False)
-    await _expired(second, 20)
-    assert await second.stop() == 0
-
-
-async def test_frames_removed_before_a_slow_worker_read_them_are_counted(
-    kafka: KafkaSettings, make_topics: MakeTopics, workers: StartWorker, colour_model: Path, tmp_path: Path
-) -> None:
-    """With the worker behind, each frame is read or counted as removed, and work goes on."""
-    topics = await make_topics(partitions=2)
-    flags = ("--model_name=colour", f"--model_base_path={colour_model}")
-    with model_servers.model_server(tmp_path / "own.log", *flags) as own:
-        worker = await workers(topics, server=own.address, room_frames=4, max_batch_size=1)
-        own.process.send_signal(signal.SIGSTOP)
-        try:
-            await put(kafka, topics.frames, FRAMES)
-
-            async def behind() -> bool:
-                return (await worker.metrics())["riverlens_in_flight_frames"] >= 4
-
-            await wait_for(behind, what="the worker has no more room")
-            await _remove(kafka, topics.frames, {0: 40})
-        finally:
-            own.process.send_signal(signal.SIGCONT)
-        await put(kafka, topics.frames, FRAMES[:1])
-
-        async def all_known() -> bool:
-            counts = await worker.balance()
-            expired = (await worker.metrics())["riverlens_frames_expired_total"]
-            return counts["in_flight"] == 0 and counts["consumed"] + expired == 41
-
-        await wait_for(all_known, what="every frame is read or counted as removed")
-        assert await worker.stop() == 0

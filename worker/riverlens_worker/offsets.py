@@ -97,6 +97,7 @@ class PartitionLease:
 
     Attributes:
         next_offset: the next offset to read; None until the first record where nothing was committed.
+        removed_to: how far retention was seen to have removed the partition; 0 where it was not.
         ledger: open and settled offsets.
         frames, bytes_held: room in use; taken when a frame is read, given back when it is settled.
         full: whether its room was used up, and not enough of it was given back since.
@@ -114,6 +115,7 @@ class PartitionLease:
     full: bool = False
     next_ordinal: int = 0
     committed: int | None = None
+    removed_to: int = 0
 
     @property
     def open(self) -> bool:

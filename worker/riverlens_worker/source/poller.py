@@ -225,7 +225,7 @@ class Poller:
             beginning = (await self._state.consumer.beginning_offsets([tp]))[tp]
         except KafkaError:
             return  # the next gap is counted again; a poll must not fail for a statistic
-        expired = min(beginning, gap.first) - gap.expected
+        expired = min(max(beginning, gap.lease.removed_to), gap.first) - gap.expected
         if expired > 0:
             self._state.metrics.expired.inc(expired)
             logger.error(
