@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
 from prometheus_client import CollectorRegistry
 
 from riverlens_worker.fetch_pace import ORDINARY, Demand
@@ -34,7 +36,7 @@ class Consumer:
     """
 
     def __init__(self, poll: Callable[[], Awaitable[dict[TopicPartition, list[Any]]]]) -> None:
-        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=0, _fetch_min_bytes=0)
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=0, _fetch_min_bytes=0, _prefetch_backoff=0.0)
         self._poll = poll
         self.polls: list[tuple[int, int, int]] = []
 
@@ -42,6 +44,11 @@ class Consumer:
     def terms(self) -> tuple[int, int]:
         """Of a fetch that would begin now: hold in ms, bytes."""
         return self._fetcher._fetch_max_wait_ms, self._fetcher._fetch_min_bytes
+
+    @property
+    def unread_s(self) -> float:
+        """How long a fetch would have waited for what was fetched and not read."""
+        return float(self._fetcher._prefetch_backoff)
 
     async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int = 0) -> Any:
         """The next answer."""
@@ -114,6 +121,36 @@ async def test_terms_do_not_grow_old_while_nobody_has_room() -> None:
     await poller._poll_once()
     assert len(consumer.polls) == 1, "asked for frames without room"
     assert consumer.terms == (ORDINARY.hold_ms, ORDINARY.least_bytes)
+
+
+async def test_what_was_fetched_without_room_for_it_hardly_delays_the_others() -> None:
+    """While all have room, one fetch asks for all; else it does not wait for the one that has none."""
+
+    async def one() -> dict[TopicPartition, list[Any]]:
+        return {PARTITION: [_record(0)]}
+
+    consumer = Consumer(one)
+    state = _state(consumer, BUSY, frames=1)
+    state.leases.assign(1, 0)
+    poller = Poller(state)
+    await poller._poll_once()
+    roomy_s = consumer.unread_s
+    await poller._poll_once()
+    assert roomy_s >= 0.1
+    assert consumer.unread_s <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [
+        (Fetcher._get_actions_per_node, "_fetch_max_wait_ms"),
+        (Fetcher._get_actions_per_node, "_fetch_min_bytes"),
+        (Fetcher._proc_fetch_request, "_prefetch_backoff"),
+    ],
+)
+def test_aiokafka_reads_its_terms_at_each_fetch(reader: Callable[..., Any], name: str) -> None:
+    """The poller sets them between two fetches; under another name that would do nothing."""
+    assert f"self.{name}" in inspect.getsource(reader)
 
 
 async def test_looking_for_a_broken_record_holds_no_fetch() -> None:

@@ -25,8 +25,8 @@ So calls leave in one of three ways:
                    calls as do not delay each other, evenly spread, so that every batch finds the latest
                    frames. The window grows and shrinks with the pairs, and shrinks where delay grows.
 
-Full batches, one more than there are slots, leave well before their time: until then a quiet partition's
-rows may take a busy one's place. While slots are uncertain, or answers unexpected, they leave at once.
+Full batches, one more than there are slots, leave as late as keeps the device busy: until then a quiet
+partition's rows may take a busy one's place. While slots or answers are uncertain, they leave at once.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
 _UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
 _SUSPECT, _PAIR_S = 0.15, 0.002
-_FULL_EARLY, _FULL_EARLY_S = 0.2, 0.01
-"""How much sooner a full batch leaves: a share of its device time, and what a large call takes to send."""
 _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
 _OURS_CALLS, _OURS_SHARE = 8, 0.2
 _SPREAD = 6
@@ -124,7 +122,7 @@ class DispatchClock:
         if not full and (not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead.holds):
             return _AFTER_AN_ANSWER
         free_s = self.free_s(calls)
-        early_s = _FULL_EARLY * (self.fit.seconds(self._full_rows) or 0.0) + _FULL_EARLY_S if full else 0.0
+        early_s = self.lead.early_s(self.fit.seconds(self._full_rows) or 0.0) if full else 0.0
         return _AT_ONCE if free_s is None else free_s - self.lead.seconds - early_s
 
     def _due_on_free_slot_s(self, calls: Sequence[Call], *, full: bool) -> float:
@@ -223,6 +221,8 @@ class DispatchClock:
             self.fit.add(call.rows, gap_s)
         if waited_s is not None and call.timed:
             self.lead.waited(waited_s)
+        elif waited_s is not None and call.rows == self._full_rows:
+            self.lead.waited_full(waited_s)
 
     def _came_too_soon(self, call: Call, took_s: float) -> bool:
         """Whether a queued call cannot have waited for the one before it: then it tells no cost."""

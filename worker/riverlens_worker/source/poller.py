@@ -10,11 +10,7 @@ import asyncio
 import logging
 import random
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-from aiokafka import TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     GroupAuthorizationFailedError,
@@ -24,14 +20,12 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from riverlens.dead_letter import Reason
 from riverlens.errors import UnreachableError
 from riverlens.kafka import refused
-from riverlens_worker.admission import Admitted
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.fetch_pace import ORDINARY, FetchPace, Terms
-from riverlens_worker.messages import dead_letter
 from riverlens_worker.offsets import PartitionLease
+from riverlens_worker.source.intake import Intake
 from riverlens_worker.source.state import SourceState
 
 logger = logging.getLogger(__name__)
@@ -40,6 +34,8 @@ _POLL_MS = 100
 _POLL_RECORDS = 512
 _EMPTY_POLLS = 10
 _PAUSE_AFTER_S = 1.0
+_UNREAD_S, _CROWDED_S = 0.1, 0.01
+"""What was fetched and not read yet holds up the next fetch for so long; without room it waits far longer."""
 _PARSE_ERRORS = (
     UnicodeDecodeError,
     CorruptRecordException,
@@ -52,20 +48,12 @@ _PARSE_ERRORS = (
 """What aiokafka raises for a record that cannot be parsed; it has no one class for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Gap:
-    """Offsets from `expected` to before `first` never came."""
-
-    lease: PartitionLease
-    expected: int
-    first: int
-
-
 class Poller:
     """The poll loop. Asks only partitions with room; one without for a second is paused."""
 
     def __init__(self, state: SourceState) -> None:
         self._state = state
+        self._intake = Intake(state)
         self._backoff = Backoff()
         self._full_since_s: dict[PartitionLease, float] = {}
         self._paused: set[PartitionLease] = set()
@@ -126,7 +114,7 @@ class Poller:
         state = self._state
         asked = self._choose()
         terms = self._pace.terms(state.demand(), state.now_s())
-        self._set(terms)
+        self._set(terms, crowded=len(asked) < len(state.leases))
         if len(state.leases) and not asked:
             await self._wait_for_room()
             return
@@ -137,28 +125,17 @@ class Poller:
         if records := sum(map(len, polled.values())):
             nbytes = sum(len(each) * len(each[0].value or b"") for each in polled.values())
             self._pace.answered(records, nbytes, state.now_s())
-        for gap in self._take_in(polled):
-            await self._count_expired(gap)
+        for gap in self._intake.take_in(polled):
+            await self._intake.count_expired(gap)
 
-    def _set(self, terms: Terms) -> None:
-        """Of the fetch that follows when a poll has taken what is there."""
+    def _set(self, terms: Terms, *, crowded: bool = False) -> None:
+        """Of the fetch that follows when a poll has taken what is there.
+
+        `crowded`: some partition has no room. What was fetched of it holds up the fetches of all others.
+        """
         fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka takes terms only at the start
         fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = terms.hold_ms, terms.least_bytes  # noqa: SLF001  # the same
-
-    def _take_in(self, polled: Mapping[TopicPartition, list[Any]]) -> list[_Gap]:
-        """Admit what a poll gave, under the leases of this very moment; returns the gaps before it.
-
-        A poll waits for a rebalance to end, so the leases it was asked for may not be those it answers for.
-        No await in here: another rebalance could slip in, and records of an older lease into a newer one.
-        """
-        gaps: list[_Gap] = []
-        for tp, records in polled.items():
-            lease = self._state.leases.get(tp.partition)
-            # aiokafka hands out records while partitions are still being assigned: not yet ours. After the
-            # end those before them have been given up: nothing may pass them.
-            if lease is not None and lease.open and not self._state.ended:
-                gaps += self._admit(lease, records)
-        return gaps
+        fetcher._prefetch_backoff = _CROWDED_S if crowded else _UNREAD_S  # noqa: SLF001  # the same
 
     def _choose(self) -> list[PartitionLease]:
         """Leases with room; the others are paused once they had none for a second."""
@@ -189,48 +166,7 @@ class Poller:
                 await state.changed.until(lambda: any(state.leases.has_room(lease) for lease in state.leases))
         except TimeoutError:
             if self._paused and len(self._paused) == len(state.leases):
-                self._take_in(await state.consumer.getmany(timeout_ms=0))
-
-    def _admit(self, lease: PartitionLease, records: list[Any]) -> list[_Gap]:
-        """Take records in; returns the gap before them, if there is one."""
-        state = self._state
-        now_s, now_ms = state.now_s(), state.now_ms()
-        expected = lease.next_offset
-        items: list[Admitted] = []
-        nbytes = 0
-        for record in records:
-            if lease.next_offset is not None and record.offset < lease.next_offset:
-                continue  # read before, after a seek back
-            frame = state.leases.admit(lease, record, record.offset, now_s, now_ms)
-            if frame.frame.captured_at_ms > now_ms:
-                state.metrics.future_captures.inc()
-            nbytes += frame.nbytes
-            items.append(frame)
-        self._hand_over(lease, items, nbytes)
-        if expected is not None and records and records[0].offset > expected:
-            return [_Gap(lease, expected, records[0].offset)]
-        return []
-
-    def _hand_over(self, lease: PartitionLease, items: list[Admitted], nbytes: int) -> None:
-        metrics = self._state.metrics
-        metrics.consumed.inc(len(items))
-        metrics.in_flight_frames.inc(len(items))
-        metrics.in_flight_bytes.inc(nbytes)
-        self._state.enqueue(lease, items)
-
-    async def _count_expired(self, gap: _Gap) -> None:
-        """A gap is a loss only where the log now begins beyond it: retention removed unread frames."""
-        tp = self._state.topic_partition(gap.lease)
-        try:
-            beginning = (await self._state.consumer.beginning_offsets([tp]))[tp]
-        except KafkaError:
-            return  # the next gap is counted again; a poll must not fail for a statistic
-        expired = min(max(beginning, gap.lease.removed_to), gap.first) - gap.expected
-        if expired > 0:
-            self._state.metrics.expired.inc(expired)
-            logger.error(
-                "retention removed %d frames of partition %d before they were read", expired, tp.partition
-            )
+                self._intake.take_in(await state.consumer.getmany(timeout_ms=0))
 
     def _seek_all_back(self) -> None:
         for lease in self._state.leases:
@@ -286,15 +222,10 @@ class Poller:
                 if self._state.ended or not lease.open:
                     return  # the poll outlasted a rebalance: the record is the next owner's to find
                 found = True
-                self._set_aside(lease, lease.next_offset, error)
-
-    def _set_aside(self, lease: PartitionLease, offset: int, error: BaseException) -> None:
-        state = self._state
-        frame = state.leases.admit_unreadable(lease, offset, state.now_s(), state.now_ms())
-        logger.warning("offset %d of partition %d is unreadable: %r", offset, lease.partition, error)
-        rejected = dead_letter(frame, Reason.UNREADABLE, f"{type(error).__name__}: {error}")
-        self._hand_over(lease, [rejected], 0)
+                self._intake.set_aside(lease, lease.next_offset, error)
 
     async def _poll_alone(self, lease: PartitionLease, limit: int) -> None:
         tp = self._state.topic_partition(lease)
-        self._take_in(await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit))
+        self._intake.take_in(
+            await self._state.consumer.getmany(tp, timeout_ms=2 * _POLL_MS, max_records=limit)
+        )
