@@ -144,6 +144,36 @@ def test_row_counts_that_hardly_differ_do_not_promise_a_faster_device() -> None:
     assert 80 < ceiling < 160
 
 
+@pytest.mark.parametrize("times", [3.0, 1 / 3, 1.5])
+def test_a_device_that_changes_as_a_whole_is_known_again_after_four_answers(times: float) -> None:
+    """Though they are all of one size: what rows cost among each other is known from before."""
+    fit = ServiceTimeFit()
+    for rows in [*range(1, 33)] * 2:
+        fit.add(rows, 0.020 + 0.003 * rows)
+    found = [fit.add(8, times * 0.044) for _ in range(4)]
+    assert found == pytest.approx([1, 1, 1, times])
+    assert fit.cost() == pytest.approx((0.020 * times, 0.003 * times), rel=0.05)
+
+
+def test_a_device_whose_calls_cost_more_otherwise_is_known_by_the_new_answers_alone() -> None:
+    """Rows that became dearer, calls that did not: no proportion holds, and no earlier answer counts."""
+    fit = ServiceTimeFit()
+    for rows in [*range(1, 33)] * 2:
+        fit.add(rows, 0.020 + 0.001 * rows)
+    for rows in (8, 32, 20, 12, 28, 30, 16, 24) * 2:
+        assert fit.add(rows, 0.020 + 0.004 * rows) == 1
+    assert fit.cost() == pytest.approx((0.020, 0.004), rel=0.1)
+
+
+def test_where_others_use_the_device_no_proportion_is_believed() -> None:
+    """Their calls make answers late alike, too: then the new ones alone count, and it takes more of them."""
+    fit = ServiceTimeFit()
+    for rows in [*range(1, 33)] * 2:
+        fit.add(rows, 0.020 + 0.003 * rows)
+    assert [fit.add(8, 3 * 0.044, ours=False) for _ in range(6)] == [1] * 6
+    assert len(fit) == 6
+
+
 @examples()
 @given(st.integers(1, 10_000), st.floats(0, 1), st.floats(1, 1000), st.floats(1, 10))
 def test_delays_stay_within_their_bounds(attempt: int, chance: float, first: float, times: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,22 @@ def test_a_changed_device_is_fitted_again(load: float, times: float) -> None:
         rows = max(1, min(MOST_ROWS, round(MOST_ROWS * load * dice.uniform(0.6, 1.4))))
         now_s = answer(rows, times * (SLOW.a_s + SLOW.b_s * rows), now_s)
         assert calls <= 20
+
+
+@pytest.mark.parametrize("device", [SLOW, FAST], ids=["slow", "fast"])
+@pytest.mark.parametrize("seed", range(3))
+def test_calls_come_just_in_time_again_soon_after_the_device_has_changed(device: Device, seed: int) -> None:
+    """Three times slower in mid-run: from the twentieth batch on as near to the oracle as before."""
+    dice = random.Random(seed)  # noqa: S311  # the same loads in each run
+    full_s = device.a_s + MOST_ROWS * device.b_s
+    changed_s = 100 * full_s
+    slowed = replace(device, slower=lambda at_s: 3.0 if at_s > changed_s else 1.0)
+    arrivals = cameras(0.25 * ceiling(device), 250 * full_s, dice)
+    best, ours = oracle(arrivals, slowed, dice), dispatched(arrivals, slowed, dice)
+    first = sum(at_s < changed_s + 20 * full_s for at_s in arrivals)
+    for share in (0.5, 0.99):
+        bound_s = 1.05 * percentile(best[first:], share) + 0.003
+        assert percentile(ours[first:], share) <= bound_s
 
 
 def test_a_device_that_others_use_is_not_waited_for() -> None:

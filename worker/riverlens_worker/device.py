@@ -12,9 +12,12 @@ _SURE_SHARE = 0.1
 _WINDOW = 64
 _OUTLIER_MADS = 5.0
 _LEAST_S = 1e-4
-_DRIFT_CALLS = 6
-_DRIFT_SHARE = 0.2
+_DRIFT_CALLS, _DRIFT_SHARE = 6, 0.2
 """So many answers in a row off by more than this share, all to one side: the device has changed."""
+_ALIKE_CALLS, _ALIKE_SHARE = 4, 0.15
+"""Fewer tell it where all are off by the same factor, to within this share."""
+_KEPT = 16
+"""Answers of before that then still tell what rows cost among each other."""
 
 Sample = tuple[int, float]
 """Rows of a call, and its seconds."""
@@ -28,12 +31,13 @@ class ServiceTimeFit:
     the cost is taken to be per row, so that the ceiling is guessed too low rather than too high.
     """
 
-    __slots__ = ("_cost", "_fresh", "_off", "_samples", "_seen")
+    __slots__ = ("_before", "_cost", "_fresh", "_off", "_samples", "_seen")
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=_WINDOW)
         self._seen: set[int] = set()
-        self._off: list[bool] = []
+        self._off: list[float] = []
+        self._before: tuple[float, float] | None = None
         self._cost: tuple[float, float] | None = None
         self._fresh = True
 
@@ -46,14 +50,20 @@ class ServiceTimeFit:
         """Rows of the largest call that the fit rests on; 0 while there is none."""
         return max((rows for rows, _ in self._samples), default=0)
 
-    def add(self, rows: int, service_s: float) -> None:
-        """One answered call of `rows` rows that took `service_s` seconds."""
+    def add(self, rows: int, service_s: float, *, ours: bool = True) -> float:
+        """One answered call of `rows` rows that took `service_s` seconds.
+
+        `ours`: nobody else is thought to use the device.
+
+        Returns how many times slower the device has been found to have become; 1 unless it has changed.
+        """
         if rows not in self._seen:
             self._seen.add(rows)
-            return
-        self._notice_drift(rows, service_s)
+            return 1.0
+        times = self._notice_change(rows, service_s, ours=ours)
         self._samples.append((rows, service_s))
         self._fresh = False
+        return times
 
     def forget(self) -> None:
         """No answer until now counts any more; which row counts were seen stays known."""
@@ -78,22 +88,36 @@ class ServiceTimeFit:
         total_s = self.seconds(max_rows)
         return max_rows / total_s if total_s else None
 
-    def _notice_drift(self, rows: int, service_s: float) -> None:
-        """Answers that are all slower, or all quicker, than they were: only they count from now on."""
-        expected_s = self.seconds(rows)
+    def _notice_change(self, rows: int, service_s: float, *, ours: bool) -> float:
+        """Whether answers are all slower, or all quicker, than expected before the first of these."""
+        cost = self._before if self._off and ours else self.cost()
+        expected_s = None if cost is None else cost[0] + cost[1] * rows
         if expected_s is None or abs(service_s - expected_s) <= _DRIFT_SHARE * expected_s + _LEAST_S:
             self._off.clear()
-            return
-        slower = service_s > expected_s
-        if self._off and self._off[-1] is not slower:
+            return 1.0
+        times = service_s / expected_s
+        if self._off and (self._off[-1] > 1) is not (times > 1):
             self._off.clear()
-        self._off.append(slower)
-        if len(self._off) >= _DRIFT_CALLS:
-            kept = list(self._samples)[1 - _DRIFT_CALLS :]
-            self._samples.clear()
-            self._samples.extend(kept)
-            self._off.clear()
-            self._fresh = False
+            cost = self.cost()
+        self._before = cost
+        self._off.append(times)
+        return self._changed(ours=ours)
+
+    def _changed(self, *, ours: bool) -> float:
+        """A changed device: only the last answers count, earlier ones in proportion or not at all."""
+        last = len(self._off)
+        times = _median(self._off)
+        alike = ours and all(abs(each - times) <= _ALIKE_SHARE * times for each in self._off)
+        if last < (_ALIKE_CALLS if alike else _DRIFT_CALLS):
+            return 1.0
+        # The newest one is not among them yet.
+        samples = list(self._samples)
+        kept = samples[1 - last - _KEPT : 1 - last] if alike else []
+        self._samples.clear()
+        self._samples.extend((rows, times * seconds) for rows, seconds in kept)
+        self._samples.extend(samples[1 - last :])
+        self._off.clear()
+        return times if alike else 1.0
 
 
 def _fitted(samples: Sequence[Sample]) -> tuple[float, float]:

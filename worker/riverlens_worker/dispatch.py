@@ -185,7 +185,7 @@ class DispatchClock:
         elif self.overlap.shared:
             self._took_turn(call, took_s, now_s)
         elif call.free or call.begun_s is None:
-            self.expectation.took_free(call.rows, took_s, alone=self.slots == 1)
+            self.expectation.took_free(call.rows, took_s, alone=self.slots == 1, ours=self.overlap.ours)
         elif not self._came_too_soon(call, took_s):
             self._took_queued(call, took_s, now_s - call.begun_s)
 
@@ -218,7 +218,7 @@ class DispatchClock:
         device_s = self.fit.seconds(call.rows)
         if waited_s is None or waited_s > WAIT_S / 2 or gap_s < (device_s or 0.0):
             # The device went from the call before straight to this one; a gap is never less than the cost.
-            self.fit.add(call.rows, gap_s)
+            self.expectation.learn(call.rows, gap_s, ours=self.overlap.ours)
         if waited_s is not None and call.timed:
             self.lead.waited(waited_s)
         elif waited_s is not None and call.rows == self._full_rows:
@@ -270,7 +270,7 @@ class DispatchClock:
                 self.window.resized(before if self.slots > slots else None)
                 return
         if in_order and self.slots == 1:
-            self.fit.add(late.rows, gap_s)
+            self.expectation.learn(late.rows, gap_s, ours=self.overlap.ours)
 
     def _free_line(self) -> FreeLine | None:
         cost, rows, none_s = self.fit.cost(), self.expectation.free_rows, self.expectation.alone_s(0)

@@ -127,10 +127,11 @@ class Expectation:
         most, least = (sum(left_s > share * own_s for left_s in lefts_s) for share in _LEFT_SHARES)
         return least if least == most else None
 
-    def took_free(self, rows: int, took_s: float, *, alone: bool) -> None:
+    def took_free(self, rows: int, took_s: float, *, alone: bool, ours: bool) -> None:
         """A free call: the fit learns the slope of such calls, and that the device takes no longer.
 
         `alone`: queued calls tell the cost, so what this one took beyond it is transport.
+        `ours`: see `learn`.
         """
         self._free.append((rows, took_s))
         self._known_for = None
@@ -138,7 +139,23 @@ class Expectation:
         cost = self.fit.cost()
         if alone and cost is not None and len(self._free) >= _LEAST_SAMPLES:
             transport_s = max(0.0, median(seconds - cost[0] - cost[1] * n for n, seconds in self._free))
-        self.fit.add(rows, max(took_s - transport_s, took_s / 2))
+        self.learn(rows, max(took_s - transport_s, took_s / 2), ours=ours)
+
+    def learn(self, rows: int, service_s: float, *, ours: bool) -> None:
+        """A call of `rows` rows took the device so long. A changed device explains what was unexpected.
+
+        `ours`: nobody else is thought to use it, so a new cost is the device's.
+        """
+        times = self.fit.add(rows, service_s, ours=ours)
+        if times == 1:
+            return
+        cost = self.fit.cost() or (0.0, 0.0)
+        slower = [(cost[0] + cost[1] * n) * (1 - 1 / times) for n, _ in self._free]
+        known = [(n, took_s + more_s) for (n, took_s), more_s in zip(self._free, slower, strict=True)]
+        self._free.clear()
+        self._free.extend(known)
+        self._known_for = None
+        self.error = 0.0
 
     def took_in_turn(self, rows: int, took_s: float) -> None:
         """A call that others' calls may have delayed: it tells nothing but how short the transport is."""

@@ -108,6 +108,11 @@ class Overlap:
         """Whether pairs have confirmed again and again how many slots there are."""
         return not self.shared and self._between >= _SETTLED
 
+    @property
+    def ours(self) -> bool:
+        """Whether it works on one call at a time, and all of them are ours."""
+        return self.slots == 1 and self.settled
+
     def left(self, *, pair: bool) -> None:
         """A call left; `pair`: as the first one of a pair."""
         self._calls = 0 if pair else self._calls + 1
