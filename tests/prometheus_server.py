@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Self
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+from riverlens.broker.ports import free_ports
 from tests.dashboard_queries import ROOT, RULES
 from tests.debian_tools import tool
 
@@ -33,8 +33,11 @@ Vector = Mapping[Labels, float]
 def wait_until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
     """Block until `condition()` holds, else fail saying `what` was waited for."""
     until_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < until_s, f"waited {within_s:.0f} s in vain for {what}"
+    while True:
+        late = time.monotonic() >= until_s
+        if condition():
+            return
+        assert not late, f"waited {within_s:.0f} s in vain for {what}"
         threading.Event().wait(_POLL_S)
 
 
@@ -43,13 +46,6 @@ def hurried(rules: str) -> str:
     for window, shorter in _HURRY.items():
         rules = rules.replace(window, shorter)
     return _WAITS.sub(r"\1 3s", rules)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Prometheus:
@@ -63,7 +59,7 @@ class Prometheus:
     def __init__(self, targets: Mapping[str, str], folder: Path) -> None:
         self._targets = dict(targets) | {"interval: 5s": "interval: 1s"}
         self._folder = folder
-        self._address = f"127.0.0.1:{_free_port()}"
+        self._address = f"127.0.0.1:{free_ports(1)[0]}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

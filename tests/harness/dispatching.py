@@ -16,13 +16,17 @@ MOST_ROWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Cost a + b*n seconds, transport there and back in seconds, and noise as a share of the cost."""
+    """Cost a + b*n seconds, transport there and back in seconds, and noise as a share of the cost.
+
+    `sending_s`: what the way there takes longer with each row.
+    """
 
     a_s: float
     b_s: float
     transport_s: float
     noise: float = 0.0
     slower: Callable[[float], float] = field(default=lambda _: 1.0)
+    sending_s: float = 0.0
 
     def seconds(self, rows: int, at_s: float, dice: random.Random) -> float:
         """Service time of a batch that begins at `at_s`."""
@@ -67,7 +71,7 @@ class Server:
     def start(self, rows: int, now_s: float, dice: random.Random, *, full: bool) -> tuple[float, Call]:
         """When it answers, and the call."""
         there_s = self.device.transport_s / 2
-        begin_s = max(now_s + there_s, self.free_s)
+        begin_s = max(now_s + there_s + self.device.sending_s * rows, self.free_s)
         self.free_s = begin_s + self.device.seconds(rows, begin_s, dice)
         self.rows += rows
         return self.free_s + there_s, self.load.start(rows, now_s, full=full)

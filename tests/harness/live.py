@@ -179,7 +179,7 @@ async def outage(
 
             await wait_for(on_again, what="events of every camera", timeout_s=60)
         await all_committed(kafka, topics)
-        counts, samples = await worker.balance(), await worker.metrics()
+        counts, samples = await worker.at_rest(), await worker.metrics()
     account = await take_account(kafka, topics, committed=True)
     return Outage(away_s, back_ms, account, counts, samples)
 

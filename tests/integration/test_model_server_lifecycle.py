@@ -155,7 +155,7 @@ def test_a_deadline_ends_the_run(gated: tuple[Path, Path]) -> None:
     """The caller's deadline stops the run: the version can be unloaded although nobody opens the gate."""
     base, opened = gated
     with serving(Model("g", base)) as client:
-        held = client.predict_future("g", {"x": floats(1)}, timeout_s=3)
+        held = client.predict_future("g", {"x": floats(1)}, timeout_s=10)
         wait_for(lambda: _entered(opened))
         with pytest.raises(grpc.RpcError) as caught:
             held.result()

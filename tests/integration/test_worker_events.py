@@ -56,7 +56,7 @@ async def test_only_changes_are_events_and_the_balance_holds(
     worker = await workers(topic_set, events="changes", publish_drops=True, delivery=delivery)
     await all_committed(kafka, topic_set)
     _check_changes(await take_account(kafka, topic_set, committed=True))
-    counts = await worker.balance()
+    counts = await worker.at_rest()
     assert counts["consumed"] == FRAMES * len(CAMERAS)
     assert counts["published"] == len(FIRST) * len(CAMERAS)
     assert counts["published"] + counts["dropped"] == counts["consumed"]

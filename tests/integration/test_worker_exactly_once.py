@@ -51,7 +51,7 @@ async def test_each_frame_has_one_outcome(
     await put(kafka, topic_set.frames, many())
     worker = await workers(topic_set, **ONCE)
     await all_committed(kafka, topic_set)
-    balance = await worker.balance()
+    balance = await worker.at_rest()
     assert balance["published"] + balance["dead_lettered"] == FRAMES
     assert await worker.stop() == 0
     account = await take_account(kafka, topic_set, committed=True)

@@ -61,7 +61,7 @@ async def test_a_new_group_of_live_cameras_begins_with_what_comes_now(
     """With `latest_only` for all, frames from before the group's first start are not read at all."""
     kafka = topic_set.settings.kafka
     await put(kafka, topic_set.frames, [Put(jpeg(), partition=0)] * 20)
-    worker = await workers(topic_set, freshness="latest_only")
+    worker = await workers(topic_set, freshness="latest_only:60s")
 
     async def owns() -> bool:
         return (await worker.metrics())["riverlens_partitions"] == 4

@@ -56,8 +56,8 @@ async def test_one_bad_frame_in_twenty_costs_less_than_half(server: str) -> None
     """With 5 % poison exactly the bad frames are given up, and throughput stays above half."""
     image = noise_jpeg(1, (1920, 1080))
     bad = set(random.Random(3).sample(range(FRAMES), FRAMES // ONE_IN))  # noqa: S311  # no secret
-    # What else the machine does can only make it worse: the best of three counts.
-    for _ in range(3):
+    # What else the machine does can only make it worse: the best of five counts.
+    for _ in range(5):
         clean, none = await _frames_per_s(server, [image] * FRAMES)
         poisoned, found = await _frames_per_s(
             server, [poison_png() if n in bad else image for n in range(FRAMES)]

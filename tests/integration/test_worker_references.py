@@ -83,6 +83,6 @@ async def test_a_frame_stuck_for_five_seconds_costs_the_other_partitions_nothing
     figures.account.check()
     assert not figures.account.letters
     assert figures.reference[0] == STUCK
-    assert figures.account.events[figures.reference]["timing_ms"]["total"] > 4_000
-    # A hiccup of the machine is a few hundred ms; whoever waits for the stuck frame waits for seconds.
-    assert figures.stuck_p99 <= max(2 * figures.usual_p99, 1_000)
+    assert figures.account.events[figures.reference]["timing_ms"]["total"] > 3_000
+    # A machine may stand still for a second or two; whoever waits for the stuck frame does for nearly five.
+    assert figures.stuck_p99 <= max(2 * figures.usual_p99, 2_500)

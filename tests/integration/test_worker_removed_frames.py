@@ -24,7 +24,7 @@ from tests.harness.worker import Worker
 
 FRAMES = [Put(jpeg(), partition=0) for _ in range(20)]
 LARGE = Put(jpeg() + bytes(700_000), partition=0)
-"""A fetch takes one or two of them."""
+"""A fetch takes one of them."""
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +86,19 @@ async def behind(
 ) -> AsyncIterator[tuple[Worker, str]]:
     """A worker for which ten large frames wait when all are removed; and its topic. Its model answers again.
 
-    Of those one is in its hands, and two or three that it had fetched.
+    Of those one is in its hands, and one or two that it had fetched.
     """
     topics = await make_topics(partitions=2)
     flags = ("--model_name=colour", f"--model_base_path={colour_model}")
     with model_servers.model_server(tmp_path / "own.log", *flags) as own:
-        worker = await workers(topics, server=own.address, room_frames=1, max_batch_size=1, log_level="debug")
+        worker = await workers(
+            topics,
+            server=own.address,
+            room_frames=1,
+            max_batch_size=1,
+            log_level="debug",
+            session_timeout_ms=30_000,
+        )
         own.process.send_signal(signal.SIGSTOP)
         try:
             await put(kafka, topics.frames, [LARGE] * 10)
@@ -136,7 +143,7 @@ async def test_frames_that_a_crash_brings_back_after_they_were_removed_do_not_wa
     worker, frames = behind
 
     async def moved_past() -> bool:
-        return "is out of range for partition" in worker.log()
+        return "partition=0) at offset 10" in worker.log()
 
     await wait_for(moved_past, what="the worker has moved past what was removed")
     broker.kill(1)

@@ -116,7 +116,7 @@ async def test_the_start_is_quick_and_light(
 
     On a machine so slow that the libraries alone take most of that, half as much again as they take.
     """
-    walls, cpus, sizes = [], [], []
+    walls, cpus, sizes, bounds = [], [], [], []
     for _ in range(5):
         topics = await make_topics(partitions=4)
         await put(kafka, topics.frames, [Put(jpeg(), partition=n % 4) for n in range(8)])
@@ -131,21 +131,25 @@ async def test_the_start_is_quick_and_light(
         sizes.append(worker.rss_bytes() / MIB)
         assert "tensorflow" not in worker.maps()
         worker.kill()
+        # At once: a machine that is slow for a while is slow for both.
+        bounds.append(max(1.0, 2 * _libraries_cpu_s()))
     figures = f"wall {sorted(walls)} s, cpu {sorted(cpus)} s, {sorted(sizes)} MiB"
     print(figures)  # noqa: T201  # the figures are wanted: pytest -s
     # CPU, not the clock: other work on the machine must not fail this. The wall is what `-s` shows.
-    assert statistics.median(cpus) <= max(1.0, 2 * _libraries_cpu_s()), figures
+    assert statistics.median(cpu / most for cpu, most in zip(cpus, bounds, strict=True)) <= 1, (
+        figures,
+        bounds,
+    )
     assert max(sizes) <= 100, figures
 
 
 def _libraries_cpu_s() -> float:
-    """CPU seconds to import the libraries that a worker needs, without any code of ours; median of three."""
+    """CPU seconds to import the libraries that a worker needs, without any code of ours."""
     code = (
         "import aiohttp.web, aiokafka, grpc.aio, numpy, orjson, PIL.Image, prometheus_client, "
         "pydantic_settings, simplejpeg, time; print(time.process_time())"
     )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(3)]
-    return statistics.median(float(run.stdout) for run in runs)
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
 
 
 def _cpu_s(pid: int) -> float:

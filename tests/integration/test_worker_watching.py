@@ -29,12 +29,11 @@ async def test_a_hanging_model_server_is_told_and_taken_back(
 
             async def told() -> str:
                 status, text = await worker.get("/readyz")
-                return text if status == 503 else ""
+                return text if status == 503 and "have no answer" in text else ""
 
             text = await wait_for(told, what="/readyz says that work stands still")
             assert text.startswith("nothing settled for ")
             assert "the predictor waits for the model server: " in text
-            assert "have no answer" in text
             stalled = await worker.metrics()
             assert stalled["riverlens_partition_stalled_seconds{partition=0}"] > 0
         finally:
@@ -55,7 +54,7 @@ async def test_one_stuck_partition_is_named_and_the_worker_stays_ready(
         worker = await workers(
             topic_set,
             # So much longer than a put that a slow machine is no standstill.
-            watchdog_timeout_ms=4000,
+            watchdog_timeout_ms=10_000,
             reference_prefixes=f"{images.origin}/",
             reference_ca_file=images.ca_file,
             reference_timeout_ms=60_000,

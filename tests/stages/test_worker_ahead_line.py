@@ -62,7 +62,7 @@ async def test_backlogs_that_begin_together_are_ahead_alike() -> None:
 
 @pytest.mark.parametrize("target", [ENCODED, FIXED], ids=["encoded", "pixels"])
 @pytest.mark.parametrize(
-    "freshness", [(), ("camera-2=latest_only", "camera-3=max_age:60s")], ids=["all", "live"]
+    "freshness", [(), ("camera-2=latest_only:60s", "camera-3=max_age:60s")], ids=["all", "live"]
 )
 async def test_whatever_becomes_of_a_frame_its_place_is_given_back(
     target: Target, freshness: tuple[str, ...]

@@ -90,7 +90,7 @@ def _rows(cameras: Sequence[str], first: int, age_s: float = 0.0) -> list[Decode
 
 async def test_what_a_failed_call_left_behind_is_not_asked_again_once_stale(server: ScriptedServer) -> None:
     """Frames of a call that broke off are tried again only while they are fresh; patient ones always."""
-    settings = WorkerSettings(server=server.address, freshness=("live=max_age:300ms",))
+    settings = WorkerSettings(server=server.address, freshness=("live=max_age:5s",))
     away = asyncio.Event()
 
     async def broken(_: list[bytes]) -> Refusal | None:
@@ -106,7 +106,7 @@ async def test_what_a_failed_call_left_behind_is_not_asked_again_once_stale(serv
         away.set()
         await line.until(lambda: bool(line.why), "the server is away")
         sweep = partial(line.predictor.sweep, settings.policies)
-        Sweeper([sweep], line.results.put_many).once(time.monotonic() + 1.0)
+        Sweeper([sweep], line.results.put_many).once(time.monotonic() + 6.0)
         await line.until(lambda: len(line.dropped) == 2, "stale frames are dropped while nobody answers")
         server.states, server.behave = [30], ScriptedServer().behave
         await line.until(lambda: bool(line.answered), "the patient one is answered")

@@ -120,7 +120,7 @@ async def test_terms_do_not_grow_old_while_nobody_has_room() -> None:
     state.demand = lambda: IDLE
     await poller._poll_once()
     assert len(consumer.polls) == 1, "asked for frames without room"
-    assert consumer.terms == (ORDINARY.hold_ms, ORDINARY.least_bytes)
+    assert consumer.terms == (50, ORDINARY.least_bytes)
 
 
 async def test_what_was_fetched_without_room_for_it_hardly_delays_the_others() -> None:
@@ -130,7 +130,7 @@ async def test_what_was_fetched_without_room_for_it_hardly_delays_the_others() -
         return {PARTITION: [_record(0)]}
 
     consumer = Consumer(one)
-    state = _state(consumer, BUSY, frames=1)
+    state = _state(consumer, IDLE, frames=1)
     state.leases.assign(1, 0)
     poller = Poller(state)
     await poller._poll_once()
@@ -138,6 +138,8 @@ async def test_what_was_fetched_without_room_for_it_hardly_delays_the_others() -
     await poller._poll_once()
     assert roomy_s >= 0.1
     assert consumer.unread_s <= 0.01
+    # Nor does it wait for the others' fetch much longer than it has room again.
+    assert consumer.terms[0] <= 50
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.harness.images import noise_jpeg
 from tests.line import Line, Record
 from tests.prometheus_server import wait_until
 
-pytestmark = [pytest.mark.tools, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.tools, pytest.mark.timeout(400)]
 
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
 FRAMES = 6

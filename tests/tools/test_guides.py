@@ -32,7 +32,7 @@ def test_every_command_of_a_page_works_in_its_order(page: str, tmp_path: Path, d
         "/tmp/contract": f"{tmp_path}/contract",  # noqa: S108  # the page's word, not a place of ours
         # Less time than the reader has, and no limit that a busy machine may miss.
         "--server gpu1:8500 --model street --latency-target-ms 250": (
-            f"--server {device} --model {MODEL} --latency-target-ms 1000 --seconds 12 --most-rows 16"
+            f"--server {device} --model {MODEL} --latency-target-ms 1000 --seconds 30 --most-rows 16"
         ),
     }
     settings = {"RIVERLENS_SERVER": device if tuning else f"127.0.0.1:{SERVER}"}

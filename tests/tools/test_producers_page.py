@@ -22,7 +22,7 @@ from tests.debian_tools import tool
 from tests.harness.mjpeg_camera import MjpegCamera, picture
 from tests.tools.rtsp_camera import RtspCamera
 
-pytestmark = [pytest.mark.tools, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.tools, pytest.mark.timeout(500)]
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "producers.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -52,8 +52,8 @@ class _Place:
         return text
 
     async def run(self, command: str) -> str:
-        """What a command of the page says; it must end well. Producers are stopped after 3 s."""
-        script = re.sub(r"(producer run .*)$", r"\1 --duration 3", self.here(command), flags=re.MULTILINE)
+        """What a command of the page says; it must end well. Producers are stopped after 8 s."""
+        script = re.sub(r"(producer run .*)$", r"\1 --duration 8", self.here(command), flags=re.MULTILINE)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RIVERLENS_")}
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         process = await asyncio.create_subprocess_exec(

@@ -24,7 +24,7 @@ from tests.tools.rtsp_camera import RtspCamera
 
 pytestmark = [
     pytest.mark.tools,
-    pytest.mark.timeout(540),
+    pytest.mark.timeout(1200),
     # Keras warns of its own use of NumPy when it saves a model.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:keras.*"),
 ]

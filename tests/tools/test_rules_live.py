@@ -152,7 +152,7 @@ def _wait_ordinary(prometheus: Prometheus) -> None:
 
 
 def _too_many(line: Line) -> None:
-    line.start_cameras("many", 6, "--fps=0", "--frames=4000")
+    line.start_cameras("many", 6, "--fps=0", "--frames=1500")
 
 
 def _no_more(line: Line) -> None:

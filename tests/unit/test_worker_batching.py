@@ -165,6 +165,21 @@ def test_a_device_whose_calls_cost_more_otherwise_is_known_by_the_new_answers_al
     assert fit.cost() == pytest.approx((0.020, 0.004), rel=0.1)
 
 
+def test_answers_of_one_size_that_only_looked_in_proportion_do_no_lasting_harm() -> None:
+    """Rows became dearer, calls did not; twelve of one size after the other. Nothing is scaled to and fro."""
+    fit = ServiceTimeFit()
+    for rows in [*range(1, 33)] * 2:
+        fit.add(rows, 0.020 + 0.001 * rows)
+    off = 0
+    for phase in range(10):
+        for rows in [32] * 12 if phase % 2 == 0 else [1, 2, 3] * 4:
+            cost_s = 0.020 + 0.004 * rows
+            off += abs((fit.seconds(rows) or 0) - cost_s) > 0.2 * cost_s
+            fit.add(rows, cost_s)
+    assert off < 20
+    assert fit.cost() == pytest.approx((0.020, 0.004), rel=0.1)
+
+
 def test_where_others_use_the_device_no_proportion_is_believed() -> None:
     """Their calls make answers late alike, too: then the new ones alone count, and it takes more of them."""
     fit = ServiceTimeFit()

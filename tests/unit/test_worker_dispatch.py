@@ -87,6 +87,19 @@ def test_saturation_keeps_the_device_busy(device: Device) -> None:
     assert frames / max(latencies) >= 0.98 * ceiling(device)
 
 
+@pytest.mark.parametrize("sending_ms", [8, 16, 32])
+def test_calls_that_take_long_to_send_keep_the_device_busy(sending_ms: float) -> None:
+    """What free calls at a third of the load tell of the way is too little for full ones."""
+    device = replace(SLOW, sending_s=sending_ms / 1000 / MOST_ROWS)
+    dice = random.Random(5)  # noqa: S311  # the same loads in each run
+    paced = cameras(0.3 * ceiling(device), 30.0, dice)
+    frames = 600 * MOST_ROWS
+    latencies = dispatched([*paced, *[paced[-1]] * frames], device, dice)
+    # The first hundred calls learn it.
+    first, last = (max(latencies[: len(paced) + part]) for part in (100 * MOST_ROWS, frames))
+    assert (frames - 100 * MOST_ROWS) / (last - first) >= 0.97 * ceiling(device)
+
+
 @pytest.mark.parametrize("load", [0.25, 0.9])
 @pytest.mark.parametrize("times", [3.0, 1 / 3])
 def test_a_changed_device_is_fitted_again(load: float, times: float) -> None:

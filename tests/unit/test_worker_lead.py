@@ -1,4 +1,4 @@
-"""How much sooner full batches leave: as late as keeps the device busy."""
+"""How much sooner full batches leave: as little as keeps the device busy."""
 
 from __future__ import annotations
 
@@ -6,35 +6,65 @@ import random
 
 import pytest
 
-from riverlens_worker.lead import Lead
+from riverlens_worker.lead import FullLead
 
 DEVICE_S = 0.116
 """32 rows at 20 + 3n ms."""
+MOST_S = 0.2 * DEVICE_S + 0.01
 
 
-def _settled(late_ms: float, calls: int = 400) -> tuple[float, float]:
-    """Mean early departure (s) and idle share of the later half, where calls are late by up to `late_ms`."""
+def _saturated(late_ms: float, sending_ms: float = 0.0, calls: int = 1_000) -> tuple[float, float]:
+    """Mean early departure and mean idle time of the later half, in seconds.
+
+    Calls are late by up to `late_ms`, and full ones take `sending_ms` longer than is known.
+    """
     dice = random.Random(1)  # noqa: S311  # the same lateness in each run
-    lead = Lead()
-    early_s, idle = [], []
+    lead = FullLead()
+    early_s, idle_s = [], []
     for _ in range(calls):
-        early_s.append(lead.early_s(DEVICE_S))
-        waited_s = early_s[-1] - dice.uniform(0, late_ms / 1000)
-        idle.append(waited_s < 0)
-        lead.waited_full(max(0.0, waited_s))
+        early_s.append(lead.seconds(DEVICE_S))
+        spare_s = early_s[-1] - dice.uniform(0, late_ms / 1000)
+        waited_s = spare_s - sending_ms / 1000
+        idle_s.append(max(0.0, -waited_s))
+        lead.answered(DEVICE_S + idle_s[-1], max(0.0, waited_s) + sending_ms / 1000)
     half = calls // 2
-    return sum(early_s[half:]) / half, sum(idle[half:]) / half
+    return sum(early_s[half:]) / half, sum(idle_s[half:]) / half
 
 
 @pytest.mark.parametrize("late_ms", [0.5, 3, 10])
-def test_full_calls_leave_about_as_early_as_they_may_be_late(late_ms: float) -> None:
-    """Seldom too late, and no sooner than that takes: a quiet camera's row joins until then."""
-    early_s, idle = _settled(late_ms)
-    assert idle < 0.2
-    assert early_s < late_ms / 1000 + 0.003
+@pytest.mark.parametrize("sending_ms", [0, 8, 16])
+def test_full_calls_leave_about_as_early_as_they_come_late(late_ms: float, sending_ms: float) -> None:
+    """The device stands idle for less than two per cent; a quiet camera's row joins until then."""
+    early_s, idle_s = _saturated(late_ms, sending_ms)
+    assert idle_s < 0.02 * DEVICE_S
+    assert early_s < (late_ms + sending_ms) / 1000 + 0.005
 
 
-def test_however_late_no_call_leaves_sooner_than_a_part_of_its_time() -> None:
+@pytest.mark.parametrize(("late_ms", "sending_ms"), [(80, 0), (0, 80)])
+def test_however_late_no_call_leaves_sooner_than_a_part_of_its_time(
+    late_ms: float, sending_ms: float
+) -> None:
     """A machine that stands still for long is no reason to send calls ahead."""
-    early_s, _ = _settled(80)
-    assert early_s <= 0.2 * DEVICE_S + 0.01 + 1e-9
+    early_s, _ = _saturated(late_ms, sending_ms)
+    assert early_s <= MOST_S + 1e-9
+
+
+def test_a_slower_device_is_not_taken_for_calls_that_come_late() -> None:
+    """Answers take longer from one call on: the lead goes up, learns what they take now, and comes down."""
+    lead = FullLead()
+    for times in (1, 2):
+        for _ in range(200):
+            early_s = lead.seconds(times * DEVICE_S)
+            lead.answered(times * DEVICE_S, early_s)
+        assert lead.seconds(times * DEVICE_S) < 0.004
+
+
+def test_now_and_then_a_call_surely_waits() -> None:
+    """It tells what the device takes: whatever was thought of it, that is put right."""
+    lead = FullLead()
+    sooner = 0
+    for _ in range(1_000):
+        early_s = lead.seconds(DEVICE_S)
+        sooner += early_s == pytest.approx(MOST_S)
+        lead.answered(DEVICE_S, early_s)
+    assert 5 <= sooner <= 20

@@ -12,9 +12,10 @@ _SURE_SHARE = 0.1
 _WINDOW = 64
 _OUTLIER_MADS = 5.0
 _LEAST_S = 1e-4
+_INSTANT_S = 1e-9
 _DRIFT_CALLS, _DRIFT_SHARE = 6, 0.2
 """So many answers in a row off by more than this share, all to one side: the device has changed."""
-_ALIKE_CALLS, _ALIKE_SHARE = 4, 0.15
+ALIKE_CALLS, _ALIKE_SHARE = 4, 0.15
 """Fewer tell it where all are off by the same factor, to within this share."""
 _KEPT = 16
 """Answers of before that then still tell what rows cost among each other."""
@@ -31,12 +32,13 @@ class ServiceTimeFit:
     the cost is taken to be per row, so that the ceiling is guessed too low rather than too high.
     """
 
-    __slots__ = ("_before", "_cost", "_fresh", "_off", "_samples", "_seen")
+    __slots__ = ("_before", "_cost", "_fresh", "_off", "_samples", "_seen", "_since_change")
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=_WINDOW)
         self._seen: set[int] = set()
         self._off: list[float] = []
+        self._since_change = 2 * _WINDOW
         self._before: tuple[float, float] | None = None
         self._cost: tuple[float, float] | None = None
         self._fresh = True
@@ -53,14 +55,18 @@ class ServiceTimeFit:
     def add(self, rows: int, service_s: float, *, ours: bool = True) -> float:
         """One answered call of `rows` rows that took `service_s` seconds.
 
-        `ours`: nobody else is thought to use the device.
+        `ours`: the device works on one call at a time, ours: what it takes longer, it takes itself.
 
-        Returns how many times slower the device has been found to have become; 1 unless it has changed.
+        Returns how many times slower the device was found to be in all that it does; 1 where it was not.
         """
         if rows not in self._seen:
             self._seen.add(rows)
             return 1.0
-        times = self._notice_change(rows, service_s, ours=ours)
+        service_s = max(service_s, _INSTANT_S)
+        self._since_change += 1
+        # Off in proportion once more, and so soon: it was no proportion, answers of one size only looked so.
+        in_proportion = ours and self._since_change > _WINDOW
+        times = self._notice_change(rows, service_s, in_proportion=in_proportion)
         self._samples.append((rows, service_s))
         self._fresh = False
         return times
@@ -88,27 +94,26 @@ class ServiceTimeFit:
         total_s = self.seconds(max_rows)
         return max_rows / total_s if total_s else None
 
-    def _notice_change(self, rows: int, service_s: float, *, ours: bool) -> float:
+    def _notice_change(self, rows: int, service_s: float, *, in_proportion: bool) -> float:
         """Whether answers are all slower, or all quicker, than expected before the first of these."""
-        cost = self._before if self._off and ours else self.cost()
-        expected_s = None if cost is None else cost[0] + cost[1] * rows
-        if expected_s is None or abs(service_s - expected_s) <= _DRIFT_SHARE * expected_s + _LEAST_S:
+        times = _times(self._before if self._off and in_proportion else self.cost(), rows, service_s)
+        if self._off and times is not None and (self._off[-1] > 1) is not (times > 1):
+            self._off.clear()
+            times = _times(self.cost(), rows, service_s)
+        if times is None:
             self._off.clear()
             return 1.0
-        times = service_s / expected_s
-        if self._off and (self._off[-1] > 1) is not (times > 1):
-            self._off.clear()
-            cost = self.cost()
-        self._before = cost
+        if not self._off:
+            self._before = self.cost()
         self._off.append(times)
-        return self._changed(ours=ours)
+        return self._changed(in_proportion=in_proportion)
 
-    def _changed(self, *, ours: bool) -> float:
+    def _changed(self, *, in_proportion: bool) -> float:
         """A changed device: only the last answers count, earlier ones in proportion or not at all."""
         last = len(self._off)
         times = _median(self._off)
-        alike = ours and all(abs(each - times) <= _ALIKE_SHARE * times for each in self._off)
-        if last < (_ALIKE_CALLS if alike else _DRIFT_CALLS):
+        alike = in_proportion and all(abs(each - times) <= _ALIKE_SHARE * times for each in self._off)
+        if last < (ALIKE_CALLS if alike else _DRIFT_CALLS):
             return 1.0
         # The newest one is not among them yet.
         samples = list(self._samples)
@@ -117,7 +122,18 @@ class ServiceTimeFit:
         self._samples.extend((rows, times * seconds) for rows, seconds in kept)
         self._samples.extend(samples[1 - last :])
         self._off.clear()
-        return times if alike else 1.0
+        if not alike:
+            return 1.0
+        self._since_change = 0
+        return times
+
+
+def _times(cost: tuple[float, float] | None, rows: int, service_s: float) -> float | None:
+    """How many times slower than expected an answer was; None where it was about as expected."""
+    expected_s = None if cost is None else cost[0] + cost[1] * rows
+    if expected_s is None or abs(service_s - expected_s) <= _DRIFT_SHARE * expected_s + _LEAST_S:
+        return None
+    return service_s / max(expected_s, _INSTANT_S)
 
 
 def _fitted(samples: Sequence[Sample]) -> tuple[float, float]:

@@ -35,7 +35,7 @@ from collections.abc import Sequence
 
 from riverlens_worker.device import ServiceTimeFit
 from riverlens_worker.expectation import Call, Expectation
-from riverlens_worker.lead import WAIT_S, Lead
+from riverlens_worker.lead import WAIT_S, FullLead, Lead
 from riverlens_worker.overlap import Overlap, Pair
 from riverlens_worker.window import FreeLine, Window
 
@@ -57,7 +57,7 @@ class DispatchClock:
         expectation: what its answers should be like.
         overlap: how many calls it works on side by side.
         window: whether it merges them.
-        lead: how long before an expected answer the next call leaves.
+        lead, full_lead: how long before an expected answer the next call leaves; how much sooner a full one.
         eager: answers come unexpectedly.
     """
 
@@ -66,7 +66,7 @@ class DispatchClock:
         self.expectation = Expectation()
         self.overlap = Overlap(most_calls)
         self.window = Window()
-        self.lead = Lead()
+        self.lead, self.full_lead = Lead(), FullLead()
         self.eager = False
         self._queued: list[Call] = []
         self._first: Call | None = None
@@ -122,7 +122,7 @@ class DispatchClock:
         if not full and (not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead.holds):
             return _AFTER_AN_ANSWER
         free_s = self.free_s(calls)
-        early_s = self.lead.early_s(self.fit.seconds(self._full_rows) or 0.0) if full else 0.0
+        early_s = self.full_lead.seconds(self.fit.seconds(self._full_rows) or 0.0) if full else 0.0
         return _AT_ONCE if free_s is None else free_s - self.lead.seconds - early_s
 
     def _due_on_free_slot_s(self, calls: Sequence[Call], *, full: bool) -> float:
@@ -221,8 +221,8 @@ class DispatchClock:
             self.expectation.learn(call.rows, gap_s, ours=self.overlap.ours)
         if waited_s is not None and call.timed:
             self.lead.waited(waited_s)
-        elif waited_s is not None and call.rows == self._full_rows:
-            self.lead.waited_full(waited_s)
+        elif waited_s is not None and call.rows == self._full_rows and self.overlap.ours and not self.eager:
+            self.full_lead.answered(gap_s, waited_s)
 
     def _came_too_soon(self, call: Call, took_s: float) -> bool:
         """Whether a queued call cannot have waited for the one before it: then it tells no cost."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from riverlens_worker.device import ServiceTimeFit
+from riverlens_worker.device import ALIKE_CALLS, ServiceTimeFit
 
 TRANSPORT_S = 0.002
 """Until free calls have told it."""
@@ -144,16 +144,16 @@ class Expectation:
     def learn(self, rows: int, service_s: float, *, ours: bool) -> None:
         """A call of `rows` rows took the device so long. A changed device explains what was unexpected.
 
-        `ours`: nobody else is thought to use it, so a new cost is the device's.
+        `ours`: it works on one call at a time, ours, so a new cost is the device's.
         """
         times = self.fit.add(rows, service_s, ours=ours)
         if times == 1:
             return
         cost = self.fit.cost() or (0.0, 0.0)
-        slower = [(cost[0] + cost[1] * n) * (1 - 1 / times) for n, _ in self._free]
-        known = [(n, took_s + more_s) for (n, took_s), more_s in zip(self._free, slower, strict=True)]
-        self._free.clear()
-        self._free.extend(known)
+        # The newest may be among those that told it.
+        if older := list(self._free)[:-ALIKE_CALLS]:
+            self._free.clear()
+            self._free.extend((n, took_s + (cost[0] + cost[1] * n) * (1 - 1 / times)) for n, took_s in older)
         self._known_for = None
         self.error = 0.0
 

@@ -1,4 +1,7 @@
-"""How long before an expected answer the next call leaves, steered by how long calls waited. Pure."""
+"""How long before an expected answer the next call leaves, steered by how long calls waited. Pure.
+
+One lead for calls that could still grow, and what comes on top of it for full ones, which could not.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ WAIT_S = 0.0007
 _STEP_SHARE = 0.2
 _MOST_STEP_S = 0.002
 _MOST_LEAD_S = 0.05
-_EARLY_SHARE, _EARLY_S = 0.2, 0.01
-"""A full batch leaves no sooner than a share of its device time, and what a large call takes to send."""
-_EARLIER_S, _EARLY_FADE = 0.001, 0.97
-"""Of that: so about one in twenty finds the device idle for a moment."""
 _TURN_WAIT_SHARE = 0.2
 _TURN_STEP_SHARE = 0.12
 _TURN_EVEN_SHARE = 0.1
 _TURN_FADE = 0.9
+_EARLY_SHARE, _EARLY_S = 0.2, 0.01
+"""The most that a full call leaves sooner: a share of its device time, and what it takes to send."""
+_EARLIER_S, _EARLY_FADE = 0.001, 0.97
+_SURE_EVERY = 128
+_IDLE_SHARE, _IDLE_S = 0.01, 0.001
+_GAP_FADE = 0.3
 
 
 class Lead:
@@ -26,11 +31,10 @@ class Lead:
         seconds: before the answer expected first; negative: how long after an answer.
     """
 
-    __slots__ = ("_early_s", "seconds")
+    __slots__ = ("seconds",)
 
     def __init__(self) -> None:
         self.seconds = TRANSPORT_S + WAIT_S
-        self._early_s = float("inf")
 
     @property
     def holds(self) -> bool:
@@ -50,15 +54,6 @@ class Lead:
         step_s = min(max(WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
         self.seconds = min(max(self.seconds + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
 
-    def early_s(self, device_s: float) -> float:
-        """How much sooner than one that could still grow a full batch leaves, which takes so long."""
-        self._early_s = min(self._early_s, _EARLY_SHARE * device_s + _EARLY_S)
-        return self._early_s
-
-    def waited_full(self, waited_s: float) -> None:
-        """A full call waited so long at the server: where it was no moment, the next ones leave sooner."""
-        self._early_s = self._early_s + _EARLIER_S if waited_s < WAIT_S else self._early_s * _EARLY_FADE
-
     def waited_in_turn(self, waited_s: float, device_s: float) -> None:
         """A call waited so long behind other clients'; `device_s`: what a call of its size costs.
 
@@ -75,3 +70,37 @@ class Lead:
     def forget(self) -> None:
         """What made calls be held back no longer counts."""
         self.seconds = max(self.seconds, 0.0)
+
+
+class FullLead:
+    """How much sooner full calls leave: as little as keeps the device from standing idle.
+
+    A large call takes longer to send than the free calls that tell the transport, so its wait is overrated.
+    But where it comes too late its answer is late as well. What the device takes is told by calls that surely
+    waited: now and then one leaves as soon as it ever may.
+    """
+
+    __slots__ = ("_calls", "_gap_s", "_most_s", "_seconds")
+
+    def __init__(self) -> None:
+        self._seconds = self._most_s = float("inf")
+        self._gap_s: float | None = None
+        self._calls = 0
+
+    def seconds(self, device_s: float) -> float:
+        """Of a call that costs the device so long: on top of the lead."""
+        self._most_s = _EARLY_SHARE * device_s + _EARLY_S
+        return self._most_s if self._sure else self._seconds
+
+    @property
+    def _sure(self) -> bool:
+        return self._seconds >= self._most_s or self._calls % _SURE_EVERY == 0
+
+    def answered(self, gap_s: float, waited_s: float) -> None:
+        """A full call was answered so long after the one before it, having waited so long as it seems."""
+        if self._gap_s is None or gap_s < self._gap_s or self._sure:
+            self._gap_s = gap_s if self._gap_s is None else self._gap_s + _GAP_FADE * (gap_s - self._gap_s)
+        late = waited_s < WAIT_S or gap_s > (1 + _IDLE_SHARE) * self._gap_s + _IDLE_S
+        self._seconds = min(self._seconds, self._most_s)
+        self._seconds = self._seconds + _EARLIER_S if late else self._seconds * _EARLY_FADE
+        self._calls += 1

@@ -82,7 +82,7 @@ class Intake:
         try:
             beginning = (await self._state.consumer.beginning_offsets([tp]))[tp]
         except KafkaError:
-            return  # the next gap is counted again; a poll must not fail for a statistic
+            beginning = 0  # a poll must not fail for a statistic; what was seen to be removed is known
         expired = min(max(beginning, gap.lease.removed_to), gap.first) - gap.expected
         if expired > 0:
             self._state.metrics.expired.inc(expired)

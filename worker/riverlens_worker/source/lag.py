@@ -49,7 +49,7 @@ class LagWatch:
             lease = known[partition]
             # Meanwhile the partition may have moved on, and its gauge with it.
             if lease.next_offset is not None and not lease.fenced:
-                # A broker that crashes may bring back what was removed; our place has moved past it by then.
+                # A broker that crashes may bring back what was removed, when the fetches are already past it.
                 lease.removed_to = max(lease.removed_to, begins.get(partition, 0))
                 unread_from = max(lease.next_offset, lease.removed_to)
                 state.metrics.lag_frames(str(lease.partition)).set(max(0, end - unread_from))

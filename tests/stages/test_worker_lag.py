@@ -1,0 +1,53 @@
+"""The lag that the worker shows, where Kafka's answers change behind its back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from riverlens_worker.leases import LeaseTable, Room
+from riverlens_worker.metrics import Metrics, value_of
+from riverlens_worker.source.lag import LagWatch
+
+
+class Consumer:
+    """Says of every partition that it begins at `begins` and ends at 10."""
+
+    def __init__(self) -> None:
+        self.begins = 0
+
+    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where they end."""
+        return dict.fromkeys(partitions, 10)
+
+    async def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where they begin."""
+        return dict.fromkeys(partitions, self.begins)
+
+
+@pytest.mark.parametrize(
+    ("begins", "lags"),
+    [([0, 4, 10], [7, 6, 0]), ([10, 0, 0], [0, 0, 0])],
+    ids=["retention", "retention, then a crash that forgets it"],
+)
+async def test_what_was_removed_waits_no_more(begins: list[int], lags: list[float]) -> None:
+    """Three of ten frames are read; retention removes some of the rest, and a crash may bring them back."""
+    consumer, metrics = Consumer(), Metrics(CollectorRegistry())
+    leases = LeaseTable("frames", Room(8, 1 << 20, 1 << 20))
+    leases.assign(0, 3)
+    state: Any = SimpleNamespace(
+        consumer=consumer,
+        metrics=metrics,
+        leases=leases,
+        topic_partition=lambda lease: TopicPartition(lease.topic, lease.partition),
+    )
+    watch, found = LagWatch(state), []
+    for consumer.begins in begins:
+        await watch._ask()
+        found.append(value_of(metrics.lag_frames("0")))
+    assert found == lags
