@@ -115,7 +115,7 @@ class Assembled:
             parts = FakeRecord(image, key.encode(), partition, captured_ms, told)
             fields = {name: getattr(parts, name) for name in parts.__dataclass_fields__}
             records.append(SimpleNamespace(offset=offset, **fields))
-        self.source._poller._take_in({TopicPartition(lease.topic, partition): records})
+        self.source._poller._intake.take_in({TopicPartition(lease.topic, partition): records})
 
     def ahead(self) -> dict[int, int]:
         """Frames that were taken and are in no call yet, by partition."""
