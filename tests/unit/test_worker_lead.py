@@ -20,10 +20,11 @@ def _saturated(late_ms: float, sending_ms: float = 0.0, calls: int = 1_000) -> t
     """
     dice = random.Random(1)  # noqa: S311  # the same lateness in each run
     lead = FullLead()
-    early_s, idle_s = [], []
+    early_s, idle_s = [lead.seconds(DEVICE_S)], []
     for _ in range(calls):
+        # The next one leaves before this one is answered.
         early_s.append(lead.seconds(DEVICE_S))
-        spare_s = early_s[-1] - dice.uniform(0, late_ms / 1000)
+        spare_s = early_s[-2] - dice.uniform(0, late_ms / 1000)
         waited_s = spare_s - sending_ms / 1000
         idle_s.append(max(0.0, -waited_s))
         lead.answered(DEVICE_S + idle_s[-1], max(0.0, waited_s) + sending_ms / 1000)

@@ -80,12 +80,13 @@ class FullLead:
     waited: now and then one leaves as soon as it ever may.
     """
 
-    __slots__ = ("_calls", "_gap_s", "_most_s", "_seconds")
+    __slots__ = ("_calls", "_gap_s", "_most_s", "_seconds", "_sure_next")
 
     def __init__(self) -> None:
         self._seconds = self._most_s = float("inf")
         self._gap_s: float | None = None
         self._calls = 0
+        self._sure_next = True
 
     def seconds(self, device_s: float) -> float:
         """Of a call that costs the device so long: on top of the lead."""
@@ -98,7 +99,9 @@ class FullLead:
 
     def answered(self, gap_s: float, waited_s: float) -> None:
         """A full call was answered so long after the one before it, having waited so long as it seems."""
-        if self._gap_s is None or gap_s < self._gap_s or self._sure:
+        # The one behind it has left already.
+        sure, self._sure_next = self._sure_next, self._sure
+        if self._gap_s is None or gap_s < self._gap_s or sure:
             self._gap_s = gap_s if self._gap_s is None else self._gap_s + _GAP_FADE * (gap_s - self._gap_s)
         late = waited_s < WAIT_S or gap_s > (1 + _IDLE_SHARE) * self._gap_s + _IDLE_S
         self._seconds = min(self._seconds, self._most_s)
