@@ -120,9 +120,9 @@ async def _unread(worker: Worker, frames: int) -> None:
 
 async def _all_known(worker: Worker) -> None:
     async def all_known() -> bool:
-        consumed = (await worker.balance())["consumed"]
+        counts = await worker.balance()
         expired = (await worker.metrics())["riverlens_frames_expired_total"]
-        return consumed + expired == 11 and consumed <= 5
+        return counts["in_flight"] == 0 and counts["consumed"] + expired == 11 and counts["consumed"] <= 5
 
     await wait_for(all_known, what="every frame is read or counted as removed")
 

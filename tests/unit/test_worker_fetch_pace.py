@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riverlens_worker.fetch_pace import ORDINARY, Demand, FetchPace
+from riverlens_worker.fetch_pace import CROWDED, ORDINARY, Demand, FetchPace
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,16 @@ def test_while_the_device_is_busy_kafka_collects_a_batch() -> None:
 def test_a_long_call_holds_no_fetch_longer_than_usual() -> None:
     """A model that takes seconds does not keep the worker from seeing that a partition moved on."""
     assert FetchPace().terms(Demand(60.0, 8), 0.0).hold_ms == ORDINARY.hold_ms
+
+
+@pytest.mark.parametrize(
+    "demand", [Demand(0.0, 8), Demand(0.5, 0), Demand(0.5, 8)], ids=["due", "full", "busy"]
+)
+def test_where_a_partition_has_no_room_no_fetch_is_held_for_long(demand: Demand) -> None:
+    """Once it has room again its own fetch waits for the others' one; that waits for nothing of it."""
+    pace = FetchPace()
+    assert pace.terms(demand, 0.0, crowded=True).hold_ms <= CROWDED.hold_ms < ORDINARY.hold_ms
+    assert pace.terms(demand, 0.0, crowded=True).unread_s < pace.terms(demand, 0.0).unread_s
 
 
 def test_late_answers_widen_the_margin_and_punctual_ones_narrow_it() -> None:

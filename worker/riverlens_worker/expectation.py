@@ -149,11 +149,11 @@ class Expectation:
         times = self.fit.add(rows, service_s, ours=ours)
         if times == 1:
             return
-        cost = self.fit.cost() or (0.0, 0.0)
         # The newest may be among those that told it.
         if older := list(self._free)[:-ALIKE_CALLS]:
             self._free.clear()
-            self._free.extend((n, took_s + (cost[0] + cost[1] * n) * (1 - 1 / times)) for n, took_s in older)
+            more = 1 - 1 / times
+            self._free.extend((n, took_s + more * (self.fit.seconds(n) or 0.0)) for n, took_s in older)
         self._known_for = None
         self.error = 0.0
 

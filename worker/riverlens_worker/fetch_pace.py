@@ -42,14 +42,20 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Of one fetch, as Kafka takes them: answer at `least_bytes`, or after `hold_ms`."""
+    """Of one fetch, as Kafka takes them: answer at `least_bytes`, or after `hold_ms`.
+
+    `unread_s`: aiokafka sends none while it has younger records than that which nobody has read.
+    """
 
     hold_ms: int
     least_bytes: int
+    unread_s: float = 0.1
 
 
 ORDINARY = Terms(500, 1)
-"""Kafka's defaults: the first frame is answered at once."""
+"""The clients' defaults: the first frame is answered at once."""
+CROWDED = Terms(50, 1, 0.01)
+"""Where some partition has no room: what was fetched of it must not hold up the others, nor they it."""
 
 
 class FetchPace:
@@ -68,16 +74,20 @@ class FetchPace:
         """How long before a batch leaves its last fetch is to be answered."""
         return min(_INTO_BATCH_S + self._late_s + 2 * self._spread_s, _MOST_MARGIN_S)
 
-    def terms(self, demand: Demand, now_s: float) -> Terms:
-        """The terms of a fetch that begins now; one that is under way keeps those it began with."""
+    def terms(self, demand: Demand, now_s: float, *, crowded: bool = False) -> Terms:
+        """The terms of a fetch that begins now; one that is under way keeps those it began with.
+
+        `crowded`: some partition has no room.
+        """
+        most = CROWDED if crowded else ORDINARY
         into_batch_s = self.margin_s + max(0.0, demand.decode_s - _INTO_BATCH_S)
-        hold_s = min(demand.due_in_s - into_batch_s, ORDINARY.hold_ms / 1000)
+        hold_s = min(demand.due_in_s - into_batch_s, most.hold_ms / 1000)
         if demand.rows <= 0 or hold_s < _LEAST_HOLD_S:
-            return ORDINARY
+            return most
         if self._held_until_s is None or now_s > self._held_until_s + _MOST_MARGIN_S:
             self._held_until_s = now_s + hold_s
         wanted_bytes = int(demand.rows * self._mean_bytes)
-        return Terms(int(hold_s * 1000), min(max(1, wanted_bytes), _MOST_BYTES))
+        return Terms(int(hold_s * 1000), min(max(1, wanted_bytes), _MOST_BYTES), most.unread_s)
 
     def answered(self, frames: int, nbytes: int, now_s: float) -> None:
         """So many frames (at least one), of so many bytes together, came of the last fetch."""

@@ -19,8 +19,10 @@ _TURN_FADE = 0.9
 _EARLY_SHARE, _EARLY_S = 0.2, 0.01
 """The most that a full call leaves sooner: a share of its device time, and what it takes to send."""
 _EARLIER_S, _EARLY_FADE = 0.001, 0.97
+"""After a call that came too late; after one that waited."""
 _SURE_EVERY = 128
 _IDLE_SHARE, _IDLE_S = 0.01, 0.001
+"""An answer later by more than this share and this time came of a device that stood idle."""
 _GAP_FADE = 0.3
 
 
@@ -89,7 +91,7 @@ class FullLead:
         self._sure_next = True
 
     def seconds(self, device_s: float) -> float:
-        """Of a call that costs the device so long: on top of the lead."""
+        """In seconds, on top of the lead, of a call that costs the device `device_s` seconds."""
         self._most_s = _EARLY_SHARE * device_s + _EARLY_S
         return self._most_s if self._sure else self._seconds
 
@@ -98,7 +100,7 @@ class FullLead:
         return self._seconds >= self._most_s or self._calls % _SURE_EVERY == 0
 
     def answered(self, gap_s: float, waited_s: float) -> None:
-        """A full call was answered so long after the one before it, having waited so long as it seems."""
+        """A full call was answered `gap_s` after the one before it, having waited `waited_s` as it seems."""
         # The one behind it has left already.
         sure, self._sure_next = self._sure_next, self._sure
         if self._gap_s is None or gap_s < self._gap_s or sure:

@@ -34,10 +34,6 @@ _POLL_MS = 100
 _POLL_RECORDS = 512
 _EMPTY_POLLS = 10
 _PAUSE_AFTER_S = 1.0
-_UNREAD_S, _CROWDED_S = 0.1, 0.01
-"""What was fetched and not read yet holds up the next fetch for so long, while some partition has no room."""
-_CROWDED_HOLD_MS = 50
-"""A partition that has room again waits for the fetch of the others that is under way then."""
 _PARSE_ERRORS = (
     UnicodeDecodeError,
     CorruptRecordException,
@@ -115,8 +111,8 @@ class Poller:
     async def _poll_once(self) -> None:
         state = self._state
         asked = self._choose()
-        terms = self._pace.terms(state.demand(), state.now_s())
-        self._set(terms, crowded=len(asked) < len(state.leases))
+        terms = self._pace.terms(state.demand(), state.now_s(), crowded=len(asked) < len(state.leases))
+        self._set(terms)
         if len(state.leases) and not asked:
             await self._wait_for_room()
             return
@@ -130,15 +126,11 @@ class Poller:
         for gap in self._intake.take_in(polled):
             await self._intake.count_expired(gap)
 
-    def _set(self, terms: Terms, *, crowded: bool = False) -> None:
-        """Of the fetch that follows when a poll has taken what is there.
-
-        `crowded`: some partition has no room, and what was fetched of it holds up the fetches of all others.
-        """
+    def _set(self, terms: Terms) -> None:
+        """Of the fetch that follows when a poll has taken what is there."""
         fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka takes terms only at the start
-        hold_ms = min(terms.hold_ms, _CROWDED_HOLD_MS) if crowded else terms.hold_ms
-        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = hold_ms, terms.least_bytes  # noqa: SLF001  # the same
-        fetcher._prefetch_backoff = _CROWDED_S if crowded else _UNREAD_S  # noqa: SLF001  # the same
+        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = terms.hold_ms, terms.least_bytes  # noqa: SLF001  # the same
+        fetcher._prefetch_backoff = terms.unread_s  # noqa: SLF001  # the same
 
     def _choose(self) -> list[PartitionLease]:
         """Leases with room; the others are paused once they had none for a second."""
