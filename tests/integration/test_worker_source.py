@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from riverlens.kafka import KafkaSettings
 from riverlens_worker.backoff import Deadline
+from riverlens_worker.channel import Signal
 from riverlens_worker.fetch_pace import Demand
 from riverlens_worker.messages import LeasedFrame, Outcome, Settled
 from riverlens_worker.metrics import Metrics
@@ -125,22 +126,22 @@ async def test_a_member_is_one_until_the_group_forgets_it(kafka: KafkaSettings, 
         assert lease.fenced
 
 
-async def test_while_the_device_is_busy_kafka_collects_frames(
+async def test_while_the_device_is_busy_frames_gather_at_kafka(
     kafka: KafkaSettings, topic_set: TopicSet
 ) -> None:
-    """A fetch takes the terms that the poller sets on aiokafka: its first frame is not answered at once."""
+    """The fetcher of aiokafka is kept from asking: a frame waits there until the next batch is due."""
     async with reading(kafka, topic_set) as source:
         await put(kafka, topic_set.frames, [Put(jpeg())])
         await take(source, 1)
-        source.serve(lambda: Demand(due_in_s=0.4, rows=1_000), ahead=1_000)
-        # The fetch that waits now began under the old terms: its answer begins the first held one.
+        source.serve(lambda: Demand(due_in_s=0.4, rows=1_000), Signal(), ahead=1_000)
+        # The fetch that waits at Kafka now takes this one along; the next fetch is put off.
         await put(kafka, topic_set.frames, [Put(jpeg())])
         await take(source, 1)
-        # On a slow machine the fetch may have waited for a while when its frame comes: once is enough.
+        # On a slow machine much of the rest may be over when the frame comes: once is enough.
         for _ in range(20):
             began_s = time.monotonic()
             await put(kafka, topic_set.frames, [Put(jpeg())])
             await take(source, 1)
             if (held_s := time.monotonic() - began_s) > 0.2:
                 break
-    assert held_s > 0.2, "no frame was held"
+    assert held_s > 0.2, "no fetch was put off"

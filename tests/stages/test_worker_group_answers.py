@@ -20,6 +20,7 @@ from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.fetch_gate import FetchGate
 from riverlens_worker.source.membership import Membership
 from riverlens_worker.source.poller import Poller
 from riverlens_worker.source.state import SourceState
@@ -133,7 +134,7 @@ async def test_a_consumer_that_can_join_no_more_ends_the_worker() -> None:
 
     state.consumer.getmany = getmany
     state.group.ended = True  # type: ignore[misc]  # ours, above
-    poller = Poller(state)
+    poller = Poller(state, FetchGate(state))
     poller._failing_since_s = float("-inf")
     with pytest.raises(UnreachableError, match="start the worker anew"):
         await poller.run()

@@ -1,4 +1,4 @@
-"""The poller on a consumer made here: the terms of each fetch, and what is taken in."""
+"""The poller on a consumer made here: the terms of its fetches, and what is taken in."""
 
 from __future__ import annotations
 
@@ -14,46 +14,41 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
 from prometheus_client import CollectorRegistry
 
-from riverlens_worker.fetch_pace import ORDINARY, Demand
+from riverlens_worker.fetch_pace import CROWDED, ORDINARY, Terms
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, Outcome, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source.fetch_gate import FetchGate
 from riverlens_worker.source.poller import Poller
 from riverlens_worker.source.state import SourceState
 from tests.worker_parts import FakeRecord
 
 PARTITION = TopicPartition("frames", 0)
-BUSY, IDLE = Demand(0.08, 8), Demand(0.0, 8)
 
 
 class Consumer:
     """Polls as scripted, each told its timeout; notes the terms that a fetch would have had.
 
     Attributes:
-        polls: (timeout in ms, longest hold in ms, least bytes) of each poll.
+        polls: timeout in ms of each poll, and the terms of a fetch that would begin then.
     """
 
     def __init__(self, poll: Callable[[], Awaitable[dict[TopicPartition, list[Any]]]]) -> None:
-        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=0, _fetch_min_bytes=0, _prefetch_backoff=0.0)
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=0, _prefetch_backoff=0.0)
         self._poll = poll
-        self.polls: list[tuple[int, int, int]] = []
+        self.polls: list[tuple[int, Terms]] = []
 
     @property
-    def terms(self) -> tuple[int, int]:
-        """Of a fetch that would begin now: hold in ms, bytes."""
-        return self._fetcher._fetch_max_wait_ms, self._fetcher._fetch_min_bytes
-
-    @property
-    def unread_s(self) -> float:
-        """How long a fetch would have waited for what was fetched and not read."""
-        return float(self._fetcher._prefetch_backoff)
+    def terms(self) -> Terms:
+        """Of a fetch that would begin now."""
+        return Terms(self._fetcher._fetch_max_wait_ms, self._fetcher._prefetch_backoff)
 
     async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int = 0) -> Any:
         """The next answer."""
         assert max_records
-        self.polls.append((timeout_ms, *self.terms))
+        self.polls.append((timeout_ms, self.terms))
         return await self._poll()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -75,7 +70,7 @@ async def _nothing() -> dict[TopicPartition, list[Any]]:
     return {}
 
 
-def _state(consumer: Consumer, demand: Demand, frames: int = 8) -> SourceState:
+def _state(consumer: Consumer, frames: int = 8) -> SourceState:
     """A source's state with one lease, from offset 0."""
     state = SourceState(
         settings=WorkerSettings(),
@@ -84,69 +79,56 @@ def _state(consumer: Consumer, demand: Demand, frames: int = 8) -> SourceState:
         leases=LeaseTable("frames", Room(frames, 1 << 20, 1 << 20)),
         guard=StallGuard(session_timeout_s=6, heartbeat_s=1, now_s=time.monotonic()),
         group=SimpleNamespace(),  # type: ignore[arg-type]  # nothing is asked of it here
-        demand=lambda: demand,
     )
     state.leases.assign(0, 0)
     return state
 
 
-async def test_no_poll_outlasts_the_hold_of_its_fetch() -> None:
-    """A hold that ends with nothing is followed by a fetch of aiokafka's own: it must find new terms."""
+def _poller(state: SourceState) -> Poller:
+    return Poller(state, FetchGate(state))
+
+
+async def test_while_all_have_room_fetches_have_the_clients_terms() -> None:
+    """And the group hears of the poll often enough."""
     consumer = Consumer(_nothing)
-    poller = Poller(_state(consumer, BUSY))
-    await poller._poll_once()
-    ((timeout_ms, hold_ms, _),) = consumer.polls
-    assert 0 < timeout_ms <= hold_ms < 80
-
-
-async def test_an_idle_devices_first_frame_is_answered_at_once() -> None:
-    """Ordinary terms, and the group hears of the poll often enough."""
-    consumer = Consumer(_nothing)
-    await Poller(_state(consumer, IDLE))._poll_once()
-    assert consumer.polls == [(100, ORDINARY.hold_ms, ORDINARY.least_bytes)]
-
-
-async def test_terms_do_not_grow_old_while_nobody_has_room() -> None:
-    """The fetch that follows the one that filled the room begins under the terms of now."""
-
-    async def full() -> dict[TopicPartition, list[Any]]:
-        return {PARTITION: [_record(0), _record(1)]}
-
-    consumer = Consumer(full)
-    state = _state(consumer, BUSY, frames=2)
-    poller = Poller(state)
-    await poller._poll_once()
-    assert consumer.terms[0] < 80
-    state.demand = lambda: IDLE
-    await poller._poll_once()
-    assert len(consumer.polls) == 1, "asked for frames without room"
-    assert consumer.terms == (50, ORDINARY.least_bytes)
+    await _poller(_state(consumer))._poll_once()
+    assert consumer.polls == [(100, ORDINARY)]
 
 
 async def test_what_was_fetched_without_room_for_it_hardly_delays_the_others() -> None:
-    """While all have room, one fetch asks for all; else it does not wait for the one that has none."""
+    """Else a fetch for all would wait for the partition that has none, and that one's for theirs."""
 
     async def one() -> dict[TopicPartition, list[Any]]:
         return {PARTITION: [_record(0)]}
 
     consumer = Consumer(one)
-    state = _state(consumer, IDLE, frames=1)
+    state = _state(consumer, frames=1)
     state.leases.assign(1, 0)
-    poller = Poller(state)
+    poller = _poller(state)
     await poller._poll_once()
-    roomy_s = consumer.unread_s
     await poller._poll_once()
-    assert roomy_s >= 0.1
-    assert consumer.unread_s <= 0.01
-    # Nor does it wait for the others' fetch much longer than it has room again.
-    assert consumer.terms[0] <= 50
+    # Where a fetch ends with nothing, aiokafka sends another on the same terms: no poll outlasts it.
+    assert consumer.polls == [(100, ORDINARY), (CROWDED.hold_ms, CROWDED)]
+
+
+async def test_terms_do_not_grow_old_while_nobody_has_room() -> None:
+    """The fetch that follows the one that filled the room begins on the terms of now."""
+
+    async def full() -> dict[TopicPartition, list[Any]]:
+        return {PARTITION: [_record(0), _record(1)]}
+
+    consumer = Consumer(full)
+    poller = _poller(_state(consumer, frames=2))
+    await poller._poll_once()
+    await poller._poll_once()
+    assert len(consumer.polls) == 1, "asked for frames without room"
+    assert consumer.terms == CROWDED
 
 
 @pytest.mark.parametrize(
     ("reader", "name"),
     [
         (Fetcher._get_actions_per_node, "_fetch_max_wait_ms"),
-        (Fetcher._get_actions_per_node, "_fetch_min_bytes"),
         (Fetcher._proc_fetch_request, "_prefetch_backoff"),
     ],
 )
@@ -155,8 +137,8 @@ def test_aiokafka_reads_its_terms_at_each_fetch(reader: Callable[..., Any], name
     assert f"self.{name}" in inspect.getsource(reader)
 
 
-async def test_looking_for_a_broken_record_holds_no_fetch() -> None:
-    """Record by record is many fetches: held, each would take as long as a call."""
+async def test_a_broken_record_is_looked_for_record_by_record() -> None:
+    """Each is many fetches away from the next: none is put off, and the crowded terms are over."""
     answers: Iterator[ValueError | dict[TopicPartition, list[Any]]] = iter(
         [
             ValueError("broken"),
@@ -174,14 +156,11 @@ async def test_looking_for_a_broken_record_holds_no_fetch() -> None:
         return answer
 
     consumer = Consumer(broken)
-    state = _state(consumer, BUSY)
-    await Poller(state)._poll_or_isolate()
+    state = _state(consumer)
+    await _poller(state)._poll_or_isolate()
     assert [each.partition for each in state.leases] == [0]
     assert state.leases.get(0).next_offset == 3  # type: ignore[union-attr]  # it was just there
-    held, *alone = consumer.polls
-    assert held[1] < 80
-    assert {poll[1:] for poll in alone} == {(ORDINARY.hold_ms, ORDINARY.least_bytes)}
-    assert len(alone) == 4
+    assert [terms for _, terms in consumer.polls] == [ORDINARY] * 5
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["reading", "ended"])
@@ -193,8 +172,8 @@ async def test_nothing_is_taken_in_after_the_end(ended: bool) -> None:  # noqa: 
         state.ended = ended
         return {PARTITION: [_record(0)]}
 
-    state = _state(Consumer(late), IDLE)
-    await Poller(state)._poll_once()
+    state = _state(Consumer(late))
+    await _poller(state)._poll_once()
     assert len(state.admission) == (not ended)
 
 
@@ -204,8 +183,8 @@ async def test_a_lease_that_gave_all_back_is_read_again() -> None:
     async def full() -> dict[TopicPartition, list[Any]]:
         return {PARTITION: [_record(offset) for offset in range(8)]}
 
-    state = _state(Consumer(full), IDLE)
-    await Poller(state)._poll_once()
+    state = _state(Consumer(full))
+    await _poller(state)._poll_once()
     (lease,) = state.leases
     assert not state.leases.has_room(lease)
     waiting = asyncio.create_task(state.changed.until(lambda: state.leases.has_room(lease)))

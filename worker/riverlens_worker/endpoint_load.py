@@ -222,7 +222,9 @@ def next_due_in_s(loads: list[EndpointLoad], now_s: float) -> float:
     due_in_s = next_due_s(loads, now_s, full=False) - now_s
     if due_in_s != float("inf"):
         return due_in_s
-    return min((free for load in loads if (free := load.free_in_s(now_s)) is not None), default=0.0)
+    # The next call leaves before the answer that frees its slot.
+    frees_s = [(load.free_in_s(now_s), max(0.0, load.clock.lead.seconds)) for load in loads]
+    return min((free_s - lead_s for free_s, lead_s in frees_s if free_s is not None), default=0.0)
 
 
 def slowest_cost(loads: list[EndpointLoad]) -> tuple[float, float] | None:

@@ -1,27 +1,26 @@
-"""How long Kafka may collect frames before it answers a fetch. Pure.
+"""When Kafka is asked for frames again, and on which terms. Pure.
 
-A fetch costs about a millisecond of CPU whatever it brings, and where every frame is answered at once there
-is a fetch for each frame. While the device is busy nobody waits for a frame: Kafka may hold its answer
-until shortly before the next batch leaves, or until there is enough to fill it. While the device could
-take a frame, the first one is answered at once.
+A fetch costs more than half a millisecond of CPU whatever it brings, and where one always waits at Kafka
+there is a fetch for each frame. While the device is busy nobody waits for a frame: the next fetch is sent
+shortly before the next batch leaves, and brings all that came until then; those behind it bring what comes in
+the time that is left. While the device could take a frame, a fetch waits at Kafka for it.
 
-How long before is measured: Kafka's timers, the way and a busy machine make an answer late.
+How long before is learnt from what such a fetch takes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_INTO_BATCH_S = 0.02
+_INTO_BATCH_S = 0.003
 """From an answer to its frames' rows in the batch: they are parsed and looked at."""
-_LATE_S = 0.005
-"""How late a held answer comes, until it was measured."""
+_TOOK_S = 0.004
+"""What a fetch takes, until it was measured."""
 _MOST_MARGIN_S = 0.05
-_LEAST_HOLD_S = 0.01
-"""Shorter holds save nothing."""
-_MOST_BYTES = 1024 * 1024
-"""Of one partition Kafka counts no more towards a fetch: with more wanted, a backlog is held as well."""
-_FADE = 0.9
+_LEAST_REST_S, _MOST_REST_S = 0.003, 0.5
+"""Shorter rests save nothing; after longer ones Kafka would be heard of too seldom."""
+_STEP_S, _IN_TIME_SHARE = 0.0003, 0.9
+"""So much nearer to what a fetch took, which it is to be in time in this share of cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,61 +41,49 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Of one fetch, as Kafka takes them: answer at `least_bytes`, or after `hold_ms`.
+    """Of fetches: Kafka answers one at the first frame, or after `hold_ms`.
 
     `unread_s`: aiokafka sends none while it has younger records than that which nobody has read.
     """
 
     hold_ms: int
-    least_bytes: int
-    unread_s: float = 0.1
+    unread_s: float
 
 
-ORDINARY = Terms(500, 1)
-"""The clients' defaults: the first frame is answered at once."""
-CROWDED = Terms(50, 1, 0.01)
+ORDINARY = Terms(500, 0.1)
+"""The clients' defaults."""
+CROWDED = Terms(50, 0.01)
 """Where some partition has no room: what was fetched of it must not hold up the others, nor they it."""
 
 
 class FetchPace:
-    """Turns demand into a fetch's terms. Writer: the poller. Times are monotonic seconds, given by it."""
+    """Turns demand into the time of the next fetch. Times are monotonic seconds, given by the caller."""
 
-    __slots__ = ("_held_until_s", "_late_s", "_mean_bytes", "_spread_s")
+    __slots__ = ("_asked_s", "_took_s")
 
     def __init__(self) -> None:
-        self._mean_bytes = 0.0
-        self._held_until_s: float | None = None
-        self._late_s = _LATE_S
-        self._spread_s = 0.0
+        self._took_s = _TOOK_S
+        self._asked_s: float | None = None
 
     @property
     def margin_s(self) -> float:
-        """How long before a batch leaves its last fetch is to be answered."""
-        return min(_INTO_BATCH_S + self._late_s + 2 * self._spread_s, _MOST_MARGIN_S)
+        """How long before a batch leaves its last frames are asked for."""
+        return min(_INTO_BATCH_S + self._took_s, _MOST_MARGIN_S)
 
-    def terms(self, demand: Demand, now_s: float, *, crowded: bool = False) -> Terms:
-        """The terms of a fetch that begins now; one that is under way keeps those it began with.
+    def rest_s(self, demand: Demand) -> float:
+        """How long the next fetch may be put off, in seconds; 0 for not at all."""
+        rest_s = demand.due_in_s - self.margin_s - demand.decode_s
+        return 0.0 if demand.rows <= 0 or rest_s < _LEAST_REST_S else min(rest_s, _MOST_REST_S)
 
-        `crowded`: some partition has no room.
-        """
-        most = CROWDED if crowded else ORDINARY
-        into_batch_s = self.margin_s + max(0.0, demand.decode_s - _INTO_BATCH_S)
-        hold_s = min(demand.due_in_s - into_batch_s, most.hold_ms / 1000)
-        if demand.rows <= 0 or hold_s < _LEAST_HOLD_S:
-            return most
-        if self._held_until_s is None or now_s > self._held_until_s + _MOST_MARGIN_S:
-            self._held_until_s = now_s + hold_s
-        wanted_bytes = int(demand.rows * self._mean_bytes)
-        return Terms(int(hold_s * 1000), min(max(1, wanted_bytes), _MOST_BYTES), most.unread_s)
+    def asked(self, now_s: float, *, rested: bool) -> None:
+        """A fetch is sent. After a rest frames have gathered at Kafka, so that it is answered at once."""
+        self._asked_s = now_s if rested else None
 
-    def answered(self, frames: int, nbytes: int, now_s: float) -> None:
-        """So many frames (at least one), of so many bytes together, came of the last fetch."""
-        mean_bytes = nbytes / frames
-        self._mean_bytes += (1 - _FADE) * (mean_bytes - self._mean_bytes) if self._mean_bytes else mean_bytes
-        late_s = -1.0 if self._held_until_s is None else now_s - self._held_until_s
-        # Later than that it is another fetch's answer: the held one brought nothing.
-        if 0 <= late_s <= _MOST_MARGIN_S:
-            step_s = late_s - self._late_s
-            self._late_s += (1 - _FADE) * step_s
-            self._spread_s += (1 - _FADE) * (abs(step_s) - self._spread_s)
-        self._held_until_s = None
+    def answered(self, now_s: float) -> None:
+        """The first frames came since."""
+        if self._asked_s is None:
+            return
+        took_s, self._asked_s = now_s - self._asked_s, None
+        # A step of one size: that a fetch found nothing and had to wait says little of what others take.
+        share = _IN_TIME_SHARE if took_s > self._took_s else _IN_TIME_SHARE - 1
+        self._took_s = min(max(self._took_s + share * _STEP_S, 0.0), _MOST_MARGIN_S)

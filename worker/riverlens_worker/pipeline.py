@@ -219,7 +219,7 @@ class Pipeline:
         predictor = Predictor(ports, self._endpoints, model, metrics)
         stages = _Stages(decode_pool, batcher, predictor)
         ahead = batcher.limit_rows + decode_pool.at_once + self._references.at_once
-        self._source.serve(lambda: self._demand(stages), ahead)
+        self._source.serve(lambda: self._demand(stages), self._endpoints.changed, ahead)
         return stages
 
     def _sweeper(self, stages: _Stages, freshness: Freshness) -> Sweeper:

@@ -27,6 +27,7 @@ from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.committer import Committer
+from riverlens_worker.source.fetch_gate import FetchGate
 from riverlens_worker.source.group import Group
 from riverlens_worker.source.lag import LagWatch
 from riverlens_worker.source.membership import Membership
@@ -85,8 +86,8 @@ class Source:
             admission=Admission(freshness),
         )
         self._committer = Committer(self._state)
-        self._poller = Poller(self._state)
-        self._lag = LagWatch(self._state)
+        self._gate, self._lag = FetchGate(self._state), LagWatch(self._state)
+        self._poller = Poller(self._state, self._gate)
 
     async def start(self, handover: Handover | None = None) -> None:
         """Join the group; `handover` is told of partitions that come and go.
@@ -101,12 +102,13 @@ class Source:
         )
         await connect(self._state.settings.kafka, consumer.start())
 
-    def serve(self, demand: Callable[[], Demand], ahead: int) -> None:
-        """From now on frames are fetched as the batch that is being filled needs them.
+    def serve(self, demand: Callable[[], Demand], answered: Signal, ahead: int) -> None:
+        """Frames are fetched as the batch that is being filled needs them. Before `run`.
 
-        `ahead`: how many may be taken before a call takes them: its rows, and what the stages work on.
+        `answered` fires when a call is over. `ahead`: how many frames may be taken before a call takes them:
+        its rows, and what the stages work on.
         """
-        self._state.demand = demand
+        self._state.demand, self._state.answered = demand, answered
         self._state.admission.limit(ahead)
 
     def sealed(self, frames: Iterable[LeasedFrame]) -> None:
@@ -118,8 +120,8 @@ class Source:
         state = self._state
         async with asyncio.TaskGroup() as group:
             # Only now, with the consumer about to close, may a poll be cancelled.
-            parts = (self._poller.run(), self._committer.run(), self._lag.run(), self._tick())
-            tasks = [group.create_task(part) for part in parts]
+            keeping = self._committer.run(), self._lag.run(), self._tick()
+            tasks = [group.create_task(part) for part in (self._gate.run(), self._poller.run(), *keeping)]
             await state.arrived.until(lambda: state.ended or state.failure is not None)
             for task in tasks:
                 task.cancel()

@@ -23,8 +23,9 @@ from aiokafka.errors import (
 from riverlens.errors import UnreachableError
 from riverlens.kafka import refused
 from riverlens_worker.backoff import Backoff
-from riverlens_worker.fetch_pace import ORDINARY, FetchPace, Terms
+from riverlens_worker.fetch_pace import CROWDED, ORDINARY
 from riverlens_worker.offsets import PartitionLease
+from riverlens_worker.source.fetch_gate import FetchGate
 from riverlens_worker.source.intake import Intake
 from riverlens_worker.source.state import SourceState
 
@@ -49,14 +50,14 @@ _PARSE_ERRORS = (
 class Poller:
     """The poll loop. Asks only partitions with room; one without for a second is paused."""
 
-    def __init__(self, state: SourceState) -> None:
+    def __init__(self, state: SourceState, gate: FetchGate) -> None:
         self._state = state
+        self._gate = gate
         self._intake = Intake(state)
         self._backoff = Backoff()
         self._full_since_s: dict[PartitionLease, float] = {}
         self._paused: set[PartitionLease] = set()
         self._failing_since_s: float | None = None
-        self._pace = FetchPace()
 
     async def run(self) -> None:
         """Poll until cancelled. Cancelled only when the consumer is about to close."""
@@ -111,26 +112,19 @@ class Poller:
     async def _poll_once(self) -> None:
         state = self._state
         asked = self._choose()
-        terms = self._pace.terms(state.demand(), state.now_s(), crowded=len(asked) < len(state.leases))
-        self._set(terms)
+        terms = CROWDED if len(asked) < len(state.leases) else ORDINARY
+        self._gate.set(terms)
         if len(state.leases) and not asked:
             await self._wait_for_room()
             return
         partitions = [state.topic_partition(lease) for lease in asked]
-        # Where a hold ends with nothing, aiokafka asks again by itself: not under the same terms.
+        # Where a fetch ends with nothing, aiokafka sends another by itself: not on the same terms.
         wait_ms = min(_POLL_MS, terms.hold_ms)
         polled = await state.consumer.getmany(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
-        if records := sum(map(len, polled.values())):
-            nbytes = sum(len(each) * len(each[0].value or b"") for each in polled.values())
-            self._pace.answered(records, nbytes, state.now_s())
+        if polled:
+            self._gate.answered()
         for gap in self._intake.take_in(polled):
             await self._intake.count_expired(gap)
-
-    def _set(self, terms: Terms) -> None:
-        """Of the fetch that follows when a poll has taken what is there."""
-        fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka takes terms only at the start
-        fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = terms.hold_ms, terms.least_bytes  # noqa: SLF001  # the same
-        fetcher._prefetch_backoff = terms.unread_s  # noqa: SLF001  # the same
 
     def _choose(self) -> list[PartitionLease]:
         """Leases with room; the others are paused once they had none for a second."""
@@ -171,10 +165,11 @@ class Poller:
     async def _isolate(self) -> None:
         """Ask each partition alone, record by record where it raises, and dead-letter the guilty offset."""
         self._seek_all_back()
-        self._set(ORDINARY)  # each record is fetched by itself
+        self._gate.set(ORDINARY)
         # Side by side: an idle partition takes its whole poll time to say that it has nothing.
         open_leases = [lease for lease in self._state.leases if lease.open]
-        errors = await asyncio.gather(*map(self._examine, open_leases), return_exceptions=True)
+        with self._gate.opened():
+            errors = await asyncio.gather(*map(self._examine, open_leases), return_exceptions=True)
         for error in errors:
             if error is not None:
                 raise error

@@ -57,6 +57,7 @@ class SourceState:
         pass_by: takes rejections past all stages up to the publisher.
         failure: what ended reading for good.
         demand: what the batch that is being filled waits for.
+        answered: fires when a call is over: what was said of demand may no longer hold.
     """
 
     settings: WorkerSettings
@@ -74,6 +75,7 @@ class SourceState:
     ended: bool = False
     failure: BaseException | None = None
     demand: Callable[[], Demand] = field(default=_at_once)
+    answered: Signal = field(default_factory=Signal)
 
     def topic_partition(self, lease: PartitionLease) -> TopicPartition:
         """The lease's partition in aiokafka's words."""
