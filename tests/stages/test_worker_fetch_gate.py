@@ -97,6 +97,7 @@ async def test_a_batch_that_is_due_sooner_than_was_thought_gets_its_frames() -> 
         line.demand = IDLE
         await line.call_ends()
         assert line.fetcher._wait_consume_future.done(), "the fetcher sleeps on"
+        await line.call_ends()  # before it has looked
         assert line.sends() == ([FETCH], 0.2)
 
 

@@ -23,18 +23,23 @@ from riverlens_worker.fetch_pace import CROWDED, ORDINARY, Demand, FetchPace
 )
 def test_a_frame_that_could_leave_is_asked_for_at_once(demand: Demand) -> None:
     """Where the device could take a frame, or nothing more is wanted, no fetch is put off."""
-    assert FetchPace().rest_s(demand) == 0
+    assert FetchPace().rest_s(demand, 0.0) == 0
 
 
 def test_while_the_device_is_busy_nothing_is_asked_until_shortly_before_the_batch_leaves() -> None:
     """The rest ends a margin before that."""
     pace = FetchPace()
-    assert pace.rest_s(Demand(0.05, 20)) == pytest.approx(0.05 - pace.margin_s)
+    assert pace.rest_s(Demand(0.05, 20), 0.0) == pytest.approx(0.05 - pace.margin_s)
 
 
 def test_a_long_call_puts_no_fetch_off_for_long() -> None:
-    """A model that takes seconds does not keep the worker from hearing of Kafka."""
-    assert FetchPace().rest_s(Demand(60.0, 8)) == 0.5
+    """A model that takes seconds, or never answers, does not keep the worker from hearing of Kafka."""
+    pace = FetchPace()
+    assert pace.rest_s(Demand(60.0, 8), 7.0) == pytest.approx(0.5)
+    assert pace.rest_s(Demand(60.0, 8), 7.3) == pytest.approx(0.2)
+    assert pace.rest_s(Demand(60.0, 8), 7.6) == 0
+    pace.asked(7.6)
+    assert pace.rest_s(Demand(60.0, 8), 7.7) == pytest.approx(0.5)
 
 
 def test_what_was_fetched_without_room_for_it_delays_the_others_less() -> None:
@@ -43,10 +48,15 @@ def test_what_was_fetched_without_room_for_it_delays_the_others_less() -> None:
     assert CROWDED.unread_s <= ORDINARY.unread_s / 10
 
 
+def _ask_behind_a_rest(pace: FetchPace, now_s: float) -> None:
+    assert pace.rest_s(Demand(0.2, 8), now_s - 0.1) > 0
+    pace.asked(now_s)
+
+
 def _fetches(pace: FetchPace, took_s: float, count: int = 100) -> float:
     """The margin after so many fetches, each behind a rest, that took so long."""
     for number in range(count):
-        pace.asked(float(number), rested=True)
+        _ask_behind_a_rest(pace, number)
         pace.answered(number + took_s)
     return pace.margin_s
 
@@ -66,7 +76,7 @@ def test_the_margin_suits_nearly_all_fetches_and_not_the_slowest() -> None:
     """One in a hundred that found nothing and waited for a frame does not make all others too early."""
     pace = FetchPace()
     for number in range(2_000):
-        pace.asked(float(number), rested=True)
+        _ask_behind_a_rest(pace, number)
         pace.answered(number + (0.4 if number % 100 == 0 else 0.002 + 0.002 * (number % 2)))
     assert 0.004 < pace.margin_s < 0.01
 
@@ -75,7 +85,7 @@ def test_a_fetch_without_a_rest_before_it_says_nothing() -> None:
     """It may have waited at Kafka for its first frame, which is no time that a fetch takes."""
     pace = FetchPace()
     before_s = pace.margin_s
-    pace.asked(0.0, rested=False)
+    pace.asked(0.0)
     pace.answered(0.3)
     assert pace.margin_s == before_s
 
@@ -84,7 +94,7 @@ def test_only_the_first_answer_of_a_fetch_tells_what_it_took() -> None:
     """What comes later came of other brokers, or of the fetches behind it."""
     once, twice = FetchPace(), FetchPace()
     for pace in (once, twice):
-        pace.asked(0.0, rested=True)
+        _ask_behind_a_rest(pace, 0.0)
         pace.answered(0.002)
     twice.answered(0.4)
     assert once.margin_s == twice.margin_s
@@ -93,9 +103,9 @@ def test_only_the_first_answer_of_a_fetch_tells_what_it_took() -> None:
 def test_frames_come_early_enough_to_be_decoded() -> None:
     """What their decode takes comes on top of the margin."""
     pace = FetchPace()
-    plain_s = pace.rest_s(Demand(0.3, 32))
-    assert pace.rest_s(Demand(0.3, 32, 0.12)) == pytest.approx(plain_s - 0.12)
-    assert pace.rest_s(Demand(0.1, 32, 0.2)) == 0
+    plain_s = pace.rest_s(Demand(0.3, 32), 0.0)
+    assert pace.rest_s(Demand(0.3, 32, 0.12), 0.0) == pytest.approx(plain_s - 0.12)
+    assert pace.rest_s(Demand(0.1, 32, 0.2), 0.0) == 0
 
 
 @given(
@@ -115,10 +125,11 @@ def test_no_rest_ever_lasts_until_the_batch_leaves(
 ) -> None:
     """Whatever came before, what a rest puts off is asked for before the batch leaves."""
     pace, now_s = FetchPace(), 0.0
-    for due_in_s, rows, decode_s, rested, later_s, answered in steps:
-        rest_s = pace.rest_s(Demand(due_in_s, rows, decode_s))
+    for due_in_s, rows, decode_s, asked, later_s, answered in steps:
+        rest_s = pace.rest_s(Demand(due_in_s, rows, decode_s), now_s)
         assert rest_s == 0 or 0 < rest_s < due_in_s - decode_s
-        pace.asked(now_s, rested=rested)
+        if asked:
+            pace.asked(now_s)
         now_s += later_s
         if answered:
             pace.answered(now_s)

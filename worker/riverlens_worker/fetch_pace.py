@@ -59,25 +59,39 @@ CROWDED = Terms(50, 0.01)
 class FetchPace:
     """Turns demand into the time of the next fetch. Times are monotonic seconds, given by the caller."""
 
-    __slots__ = ("_asked_s", "_took_s")
+    __slots__ = ("_asked_s", "_since_s", "_took_s")
 
     def __init__(self) -> None:
         self._took_s = _TOOK_S
+        self._since_s: float | None = None
         self._asked_s: float | None = None
+
+    @property
+    def resting(self) -> bool:
+        """Whether a fetch is put off."""
+        return self._since_s is not None
 
     @property
     def margin_s(self) -> float:
         """How long before a batch leaves its last frames are asked for."""
         return min(_INTO_BATCH_S + self._took_s, _MOST_MARGIN_S)
 
-    def rest_s(self, demand: Demand) -> float:
-        """How long the next fetch may be put off, in seconds; 0 for not at all."""
-        rest_s = demand.due_in_s - self.margin_s - demand.decode_s
-        return 0.0 if demand.rows <= 0 or rest_s < _LEAST_REST_S else min(rest_s, _MOST_REST_S)
+    def rest_s(self, demand: Demand, now_s: float) -> float:
+        """How much longer the next fetch is put off, in seconds; 0: it is to be sent now.
 
-    def asked(self, now_s: float, *, rested: bool) -> None:
+        However often a batch turns out to be due later, it is sent half a second after the first question.
+        """
+        rest_s = demand.due_in_s - self.margin_s - demand.decode_s
+        if demand.rows <= 0 or rest_s < _LEAST_REST_S:
+            return 0.0
+        if self._since_s is None:
+            self._since_s = now_s
+        return max(0.0, min(rest_s, self._since_s + _MOST_REST_S - now_s))
+
+    def asked(self, now_s: float) -> None:
         """A fetch is sent. After a rest frames have gathered at Kafka, so that it is answered at once."""
-        self._asked_s = now_s if rested else None
+        self._asked_s = now_s if self.resting else None
+        self._since_s = None
 
     def answered(self, now_s: float) -> None:
         """The first frames came since."""

@@ -23,7 +23,7 @@ class FetchGate:
         self._pace = FetchPace()
         self._choose: Any = None
         self._open = False
-        self._resting = False
+        self._asleep = False
 
     def set(self, terms: Terms) -> None:
         """Of the fetches that follow."""
@@ -43,6 +43,7 @@ class FetchGate:
             yield
         finally:
             self._open = False
+        self._asleep = False
 
     async def run(self) -> None:
         """Put fetches off, but not where a batch is due sooner than was thought; until cancelled."""
@@ -50,21 +51,20 @@ class FetchGate:
         self._choose = fetcher._get_actions_per_node  # noqa: SLF001  # the same
         fetcher._get_actions_per_node = self._chosen  # noqa: SLF001  # the same
         while True:
-            await self._state.answered.until(lambda: self._resting and self._rest_s() <= 0)
-            self._resting = False
+            await self._state.answered.until(lambda: self._asleep and self._rest_s() <= 0)
+            self._asleep = False
             fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001  # as it is woken when records are read
 
     def _rest_s(self) -> float:
-        return 0.0 if self._open else self._pace.rest_s(self._state.demand())
+        return 0.0 if self._open else self._pace.rest_s(self._state.demand(), self._state.now_s())
 
     def _chosen(self, assignment: Any) -> tuple[Any, ...]:
         """What aiokafka would send now: fetches by node, questions for offsets, how long it waits then."""
         fetches, offsets, timeout_s, *others = self._choose(assignment)
         if fetches:
             rest_s = self._rest_s()
-            if rest_s > 0:
-                self._resting = True
+            self._asleep = rest_s > 0
+            if self._asleep:
                 return [], offsets, min(timeout_s, rest_s), *others
-            self._pace.asked(self._state.now_s(), rested=self._resting)
-            self._resting = False
+            self._pace.asked(self._state.now_s())
         return fetches, offsets, timeout_s, *others
