@@ -37,6 +37,11 @@ class Worker:
     sent_s: float = 0.0
 
 
+def workers_of(count: int) -> list[Worker]:
+    """So many, each with a spread of its own."""
+    return [Worker(EndpointLoad(8, spread=(number + 0.5) / count)) for number in range(count)]
+
+
 @dataclass(slots=True)
 class Shared:
     """A server and its workers; `run` once.
@@ -102,8 +107,8 @@ class Shared:
                     self._push(due_s + self.dice.random() * _LATE_S, "timer", number, worker.timers)
                 return
             rows = min(len(worker.waiting), MOST_ROWS)
-            half = -(-rows // 2) if worker.load.pair_due() else rows
-            for size in (half, rows - half)[: 1 + (half < rows)]:
+            first = worker.load.first_rows(rows)
+            for size in (first, rows - first)[: 1 + (first < rows)]:
                 self._send(number, size, now_s, full=full)
 
     def _send(self, number: int, rows: int, now_s: float, *, full: bool) -> None:

@@ -71,6 +71,10 @@ class ServiceTimeFit:
         self._fresh = False
         return times
 
+    def saw(self, rows: int) -> None:
+        """A call of `rows` rows was answered that tells no cost: the next one of so many is no first one."""
+        self._seen.add(rows)
+
     def forget(self) -> None:
         """No answer until now counts any more; which row counts were seen stays known."""
         self._samples.clear()

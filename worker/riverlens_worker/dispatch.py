@@ -61,19 +61,16 @@ class DispatchClock:
         eager: answers come unexpectedly.
     """
 
-    def __init__(self, most_calls: int = 2) -> None:
-        """`most_calls` under way at once; 1: no pair is ever sent."""
+    def __init__(self, most_calls: int = 2, spread: float = 0.5) -> None:
+        """`most_calls` under way at once; 1: no pair is ever sent. `spread`: see `Overlap`."""
         self.expectation = Expectation()
-        self.overlap = Overlap(most_calls)
-        self.window = Window()
+        self.overlap = Overlap(most_calls, spread)
+        self.window, self.eager = Window(), False
         self.lead, self.full_lead = Lead(), FullLead()
-        self.eager = False
         self._queued: list[Call] = []
         self._first: Call | None = None
         self._answered_s = self._failed_s = self._started_s = float("-inf")
-        self._since_free = 0
-        self._explained = 0
-        self._full_rows = 0
+        self._since_free = self._explained = self._full_rows = 0
 
     @property
     def fit(self) -> ServiceTimeFit:
@@ -104,7 +101,7 @@ class DispatchClock:
         return len(calls) < self.slots and self._wants_pair()
 
     def _wants_pair(self) -> bool:
-        return self.overlap.pair_due(suspect=self.expectation.error > _SUSPECT)
+        return self.overlap.pair_due(suspect=self.expectation.error > _SUSPECT, told=len(self.fit))
 
     def due_s(self, calls: Sequence[Call], *, full: bool) -> float:
         """When the next call should leave; minus infinity for at once, infinity for after an answer.
@@ -263,12 +260,14 @@ class DispatchClock:
             cost = self.fit.cost()
             uneven_s = 0.0 if cost is None else cost[1] * (late.rows - early.rows)
             device_s, alone_s = self.fit.seconds(late.rows), self.expectation.alone_s(late.rows)
-            pair = Pair(gap_s, uneven_s, now_s - late.started_s, device_s, alone_s, second.beside)
+            took_s, odd = now_s - late.started_s, self.expectation.error > _UNPREDICTABLE
+            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, odd)
             slots, before = self.slots, self._free_line()
             if self.overlap.judge(pair):
                 self._forget()
                 self.window.resized(before if self.slots > slots else None)
-                return
+                if not self.overlap.shared:
+                    return
         if in_order and self.slots == 1:
             self.expectation.learn(late.rows, gap_s, ours=self.overlap.ours)
 

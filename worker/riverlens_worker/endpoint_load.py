@@ -25,6 +25,7 @@ class EndpointLoad:
     Attributes:
         most_calls: calls under way at once, at most.
         timed: calls leave just in time; else at once, as many as it bears.
+        spread: from 0 to 1, another for each worker: what several do to a server they do not do at once.
         clock: what its device costs, and when it will be free.
         calls: those under way, oldest first.
         calls_limit: how many it bears now: halved at every overload, growing back by one for each round of
@@ -35,6 +36,7 @@ class EndpointLoad:
 
     most_calls: int
     timed: bool = True
+    spread: float = 0.5
     clock: DispatchClock = field(init=False)
     calls: list[Call] = field(default_factory=list)
     calls_limit: float = 0.0
@@ -52,7 +54,7 @@ class EndpointLoad:
         self.clock = self._new_clock()
 
     def _new_clock(self) -> DispatchClock:
-        return DispatchClock(self.most_calls if self.timed else 1)
+        return DispatchClock(self.most_calls if self.timed else 1, self.spread)
 
     @property
     def fit(self) -> ServiceTimeFit:
@@ -77,6 +79,10 @@ class EndpointLoad:
     def pair_due(self) -> bool:
         """Whether the next batch should leave as two calls at once; see `overlap`."""
         return not self.alone and len(self.calls) + 2 <= self._most_now and self.clock.pair_due(self.calls)
+
+    def first_rows(self, rows: int) -> int:
+        """How many of `rows` rows the next call gets: all of them but where a pair is due."""
+        return self.clock.overlap.first_rows(rows) if self.pair_due() else rows
 
     def awaits_twin(self, now_s: float) -> bool:
         """Whether the other half of a pair should go here."""

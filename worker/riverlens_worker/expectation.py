@@ -161,6 +161,7 @@ class Expectation:
         """A call that others' calls may have delayed: it tells nothing but how short the transport is."""
         self._turns.append((rows, took_s))
         self._known_for = None
+        self.fit.saw(rows)
 
     def waited_s(self, call: Call, took_s: float) -> float | None:
         """How long a call waited at the server; None while that cannot be told."""

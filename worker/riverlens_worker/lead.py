@@ -14,6 +14,8 @@ _MOST_STEP_S = 0.002
 _MOST_LEAD_S = 0.05
 _TURN_WAIT_SHARE = 0.2
 _TURN_STEP_SHARE = 0.12
+_FIRST_STEP_SHARE, _FIRST_STEP_FADE = 0.7, 0.8
+"""Nothing is known yet of the turns: the first steps are larger, however long a call waited."""
 _TURN_EVEN_SHARE = 0.1
 _TURN_FADE = 0.9
 _EARLY_SHARE, _EARLY_S = 0.2, 0.01
@@ -33,10 +35,11 @@ class Lead:
         seconds: before the answer expected first; negative: how long after an answer.
     """
 
-    __slots__ = ("seconds",)
+    __slots__ = ("_step_share", "seconds")
 
     def __init__(self) -> None:
         self.seconds = TRANSPORT_S + WAIT_S
+        self._step_share = _FIRST_STEP_SHARE
 
     @property
     def holds(self) -> bool:
@@ -62,8 +65,11 @@ class Lead:
         Who is held back longer accepts more wait: so the turns of all become equal.
         """
         wanted_s = _TURN_WAIT_SHARE * device_s + _TURN_EVEN_SHARE * max(0.0, -self.seconds)
-        step_s = min(max(wanted_s - waited_s, -device_s / 2), device_s / 2)
-        self.seconds = min(self.seconds + _TURN_STEP_SHARE * step_s, _MOST_LEAD_S)
+        step_s = min(wanted_s - waited_s, device_s / 2)
+        if self._step_share == _TURN_STEP_SHARE:
+            step_s = max(step_s, -device_s / 2)
+        self.seconds = min(self.seconds + self._step_share * step_s, 0.0)
+        self._step_share = max(_FIRST_STEP_FADE * self._step_share, _TURN_STEP_SHARE)
 
     def fade(self) -> None:
         """Calls were held back for nothing: less, and quickly."""
@@ -72,6 +78,7 @@ class Lead:
     def forget(self) -> None:
         """What made calls be held back no longer counts."""
         self.seconds = max(self.seconds, 0.0)
+        self._step_share = _FIRST_STEP_SHARE
 
 
 class FullLead:

@@ -19,8 +19,9 @@ _FIRST_AFTER = 8
 _SOON_AFTER = 2
 _SUSPECT_AFTER = 16
 _MOST_BETWEEN = 1024
-_MOST_BETWEEN_SHARED = 128
 """Calls between two pairs."""
+_SECOND_SHARED, _MOST_BETWEEN_SHARED = 48, 128
+"""Where others share the server, on average: each of their pairs costs all of them, so they come apart."""
 _SETTLED = 32
 _TOGETHER_S = 0.001
 _TOGETHER_SHARE = 0.06
@@ -29,6 +30,8 @@ _UNSURE_TIMES = 1.5
 _SOONER_SHARE = 0.7
 _WAITED_SHARE = 1.5
 _QUEUE_TIMES, _QUEUE_S = 2.3, 0.02
+_TELL_COST = 2
+"""Pairs: one with a large second call, one with a small one."""
 _MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
 """Pairs in a row that must say the same."""
 _CALM_CALLS = 128
@@ -45,6 +48,7 @@ class Pair:
         device_s, alone_s: what is expected of that one: device time, and start to answer with nothing in
             its way; None while unknown.
         beside: calls that were in service beside the second one, the first one among them.
+        unexpected: single calls' answers come at other times than expected.
     """
 
     gap_s: float
@@ -53,6 +57,7 @@ class Pair:
     device_s: float | None
     alone_s: float | None
     beside: int
+    unexpected: bool = False
 
     @property
     def together(self) -> bool:
@@ -74,26 +79,40 @@ class Overlap:
     """
 
     __slots__ = (
-        "_below", "_between", "_calls", "_calm", "_calm_next", "_fewer", "_more", "_most", "_sooner",
-        "shared", "slots",
+        "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_fewer", "_more",
+        "_most", "_odd", "_sooner", "shared", "slots",
     )  # fmt: skip
 
-    def __init__(self, most_slots: int) -> None:
-        """`most_slots`: 1 for never a pair."""
+    def __init__(self, most_slots: int, spread: float = 0.5) -> None:
+        """`most_slots`: 1 for never a pair. `spread`, from 0 to 1, differs among workers of one server."""
         self.slots = 1
         self.shared = False
         self._most = most_slots
         self._between = _FIRST_AFTER
+        self._apart = 0.5 + spread
+        self._confirmed = self._odd = False
         self._calls = 0
         self._below = False
         self._more = self._fewer = self._sooner = 0
         self._calm, self._calm_next = 0, _CALM_CALLS
 
-    def pair_due(self, *, suspect: bool) -> bool:
-        """Whether the next batch should leave as a pair; `suspect`: answers do not come as expected."""
-        soon = suspect and not self.shared
+    def pair_due(self, *, suspect: bool, told: int = 0) -> bool:
+        """Whether the next batch should leave as a pair.
+
+        `suspect`: answers do not come as expected, which is so in any case where others share the server; but
+        there only pairs tell the cost: `told` is how many did.
+        """
+        soon = told < _TELL_COST if self.shared else suspect
         between = min(self._between, _SUSPECT_AFTER) if soon else self._between
         return self._most > 1 and self._calls >= between
+
+    def first_rows(self, rows: int) -> int:
+        """How many of `rows` rows the first call of a pair gets.
+
+        Where only pairs tell the cost, each that of its second call, that is now large, now small.
+        """
+        small = -(-rows // 4)
+        return (max(1, rows - small) if self._odd else small) if self.shared else -(-rows // 2)
 
     @property
     def below(self) -> bool:
@@ -125,6 +144,7 @@ class Overlap:
 
     def judge(self, pair: Pair) -> bool:
         """Learn from a pair; whether what was learnt of the cost until now no longer counts."""
+        self._odd = not self._odd
         if pair.together:
             return self._judge_together(pair)
         self._more = 0
@@ -142,7 +162,9 @@ class Overlap:
             # Reading the first answer may take so long: neither at once nor one after the other.
             self._between = max(self._between, _FIRST_AFTER)
             return False
-        sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < _SOONER_SHARE * pair.device_s
+        # So too where pairs take what is expected, but single calls do not.
+        share = 1.0 + _SOONER_SHARE if pair.unexpected else _SOONER_SHARE
+        sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < share * pair.device_s
         if self.slots > 1 or self.shared or not sooner:
             self._sooner = 0
             self._confirm()
@@ -152,6 +174,8 @@ class Overlap:
         if self._sooner < _SHARED_PAIRS:
             return False
         self.shared, self._sooner = True, 0
+        self._confirmed = self._odd = False
+        self._between = _FIRST_AFTER
         return True
 
     def ours_again(self) -> None:
@@ -188,8 +212,11 @@ class Overlap:
         return False
 
     def _confirm(self) -> None:
-        most = _MOST_BETWEEN_SHARED if self.shared else _MOST_BETWEEN
-        self._between = min(max(_FIRST_AFTER, 2 * self._between), most)
+        if self.shared:
+            self._between = int(self._apart * (_MOST_BETWEEN_SHARED if self._confirmed else _SECOND_SHARED))
+            self._confirmed = True
+        else:
+            self._between = min(max(_FIRST_AFTER, 2 * self._between), _MOST_BETWEEN)
 
     def _resize(self, slots: int) -> None:
         self.slots, self.shared = slots, False

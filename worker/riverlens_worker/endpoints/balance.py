@@ -51,8 +51,7 @@ class Endpoints:
         Raises:
             SettingsError: a file of the server_* settings cannot be used.
         """
-        self.changed = Signal()
-        self.comings = 0
+        self.changed, self.comings = Signal(), 0
         self._settings = settings
         self._metrics = metrics
         self._tls = Tls.of(settings)
@@ -254,7 +253,8 @@ class Endpoints:
 
     def _add(self, address: str, name: str) -> None:
         settings = self._settings
-        load = EndpointLoad(settings.max_in_flight_calls, timed=settings.dispatch == "just-in-time")
+        timed, spread = settings.dispatch == "just-in-time", random.random()  # noqa: S311  # not a secret
+        load = EndpointLoad(settings.max_in_flight_calls, timed=timed, spread=spread)
         endpoint = Endpoint(address, settings.model, self._tls, load=load, name=name)
         self._all[address] = endpoint
         self._metrics.endpoint_up(address).set(0)

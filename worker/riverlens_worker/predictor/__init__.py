@@ -119,10 +119,11 @@ class Predictor:
         except EndOfStream:
             self._ended = True
         else:
-            most = self._limits.current().rows
-            if self._fixed_rows is None and any(endpoint.load.pair_due() for endpoint in self._endpoints.up):
-                most = min(most, -(-len(batch.frames) // 2))
-            self._pieces.extend(in_pieces(list(batch.frames), most, batch.reason))
+            frames, most = list(batch.frames), self._limits.current().rows
+            firsts = [endpoint.load.first_rows(len(frames)) for endpoint in self._endpoints.up]
+            first = len(frames) if self._fixed_rows is not None else min(firsts, default=len(frames))
+            for part in (frames[:first], frames[first:]):
+                self._pieces.extend(in_pieces(part, most, batch.reason))
         finally:
             self._taking = None
             self._wake.set()
