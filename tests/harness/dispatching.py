@@ -107,8 +107,9 @@ def dispatched_among(
             now_s = min(timer_s, answers[0][0] if answers else float("inf"), max(filled_s, now_s + 1e-9))
             continue
         rows = min(max(waiting, 1), MOST_ROWS)
-        half = -(-rows // 2) if any(load.pair_due() for load in loads) else rows
-        for size in (half, rows - half)[: 1 + (half < rows)]:
+        roomy = [load for load in loads if load.has_room(now_s)]
+        first = roomy[order(roomy, rows, now_s)[0]].first_rows(rows)
+        for size in (first, rows - first)[: 1 + (first < rows)]:
             room = [n for n, load in enumerate(loads) if load.has_room(now_s)]
             which = room[order([loads[n] for n in room], size, now_s)[0]]
             answer_s, call = servers[which].start(size, now_s, dice, full=rows >= MOST_ROWS)

@@ -96,7 +96,7 @@ class Shared:
             self._answer(what[0], what[1], what[2], now_s)
 
     def _act(self, number: int, now_s: float) -> None:
-        """As the predictor does: take a batch when one is due, in two halves where a pair is."""
+        """As the predictor does: take a batch when one is due, as two calls where a pair is."""
         worker = self.workers[number]
         while worker.waiting:
             full = len(worker.waiting) >= MOST_ROWS

@@ -134,7 +134,7 @@ async def test_while_the_device_is_busy_frames_gather_at_kafka(
         await put(kafka, topic_set.frames, [Put(jpeg())])
         await take(source, 1)
         source.serve(lambda: Demand(due_in_s=0.4, rows=1_000), Signal(), ahead=1_000)
-        # The fetch that waits at Kafka now takes this one along; the next fetch is put off.
+        # The worker serves before it reads; here the fetch that waits at Kafka takes this one along yet.
         await put(kafka, topic_set.frames, [Put(jpeg())])
         await take(source, 1)
         # On a slow machine much of the rest may be over when the frame comes: once is enough.

@@ -134,3 +134,12 @@ async def test_a_full_output_holds_the_pool() -> None:
             rows += await line.decoded.receive_many(100)
         await run
     assert sorted(row.source.offset for row in rows) == list(range(40))
+
+
+def test_a_thread_has_a_few_frames_in_hand_and_one_at_least() -> None:
+    """So long before a batch leaves its last frames must be there: a trip's worth, or a thread's share."""
+    line = Line([], FIXED)
+    pool = DecodePool(
+        DecodePoolPorts(line._take, line.decoded, line.results), FIXED, 4, Metrics(line.registry)
+    )
+    assert [pool.rows_a_thread(rows) for rows in (-3, 0, 1, 3, 8, 16, 32)] == [1, 1, 1, 3, 4, 4, 8]

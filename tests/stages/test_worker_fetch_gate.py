@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from aiokafka.consumer.fetcher import Fetcher
 
 from riverlens_worker.channel import Signal
-from riverlens_worker.fetch_pace import Demand
+from riverlens_worker.fetch_pace import CROWDED, ORDINARY, Demand
 from riverlens_worker.source.fetch_gate import FetchGate
 
 BUSY, IDLE = Demand(0.08, 8), Demand(0.0, 8)
@@ -35,19 +35,48 @@ class FakeFetcher:
         future.set_result(None)
 
 
+class Leases:
+    """Partitions by name, some without room."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._line.left)
+
+    def has_room(self, lease: str) -> bool:
+        """Whether it may be read."""
+        return lease not in self._line.no_room
+
+
 class Line:
     """A gate before a fetcher; what it knows can be set."""
 
     def __init__(self) -> None:
         self.fetcher = FakeFetcher()
-        self.demand, self.now_s, self.answered = BUSY, 0.0, Signal()
+        self.demand: Demand | Exception = BUSY
+        self.now_s, self.answered = 0.0, Signal()
+        self.left: dict[str, int | None] = {"0": 0}
+        self.no_room: set[str] = set()
+        self.failures: list[BaseException] = []
+        self.settings = SimpleNamespace(reference_prefixes=())
         state: Any = SimpleNamespace(
             consumer=SimpleNamespace(_fetcher=self.fetcher),
-            demand=lambda: self.demand,
+            settings=self.settings,
+            leases=Leases(self),
+            unfetched=self.left.__getitem__,
+            demand=self.demanded,
             now_s=lambda: self.now_s,
             answered=self.answered,
+            fail=self.failures.append,
         )
         self.gate = FetchGate(state)
+
+    def demanded(self) -> Demand:
+        """What the batch waits for; raises where it was set to raise."""
+        if isinstance(self.demand, Exception):
+            raise self.demand
+        return self.demand
 
     def sends(self) -> tuple[list[Any], float]:
         """The fetches that the fetcher sends now, and how long it then waits, in seconds."""
@@ -68,6 +97,7 @@ async def _line() -> AsyncIterator[Line]:
     running = asyncio.create_task(line.gate.run())
     await asyncio.sleep(0)
     yield line
+    assert not running.done(), "nobody watches for calls that end"
     running.cancel()
     await asyncio.wait([running])
 
@@ -138,8 +168,46 @@ async def test_what_a_fetch_takes_moves_the_next_one() -> None:
             line.demand = IDLE
             line.sends()
             line.now_s += 0.04
-            line.gate.answered()
+            line.gate.answered(4)
         assert rests_s[1] < rests_s[0]
+
+
+async def test_where_a_fetch_left_frames_behind_the_next_one_follows_at_once() -> None:
+    """Kafka sends a megabyte of a partition at most: else large frames would be read slower than answered."""
+    async with _line() as line:
+        line.left["1"] = 2
+        assert line.sends() == ([FETCH], 0.2)
+        line.no_room = {"1"}
+        assert not line.sends()[0], "hurries for what it has no room for"
+        line.no_room = set()
+        for none in (1, None):  # the mark of a transaction, or a partition that nothing is known of
+            line.left["1"] = none
+            assert not line.sends()[0]
+
+
+async def test_where_frames_may_be_references_no_fetch_is_put_off() -> None:
+    """What they name is fetched only then, which takes its time."""
+    async with _line() as line:
+        line.settings.reference_prefixes = ("https://pictures.example/",)
+        assert line.sends() == ([FETCH], 0.2)
+
+
+async def test_beside_a_backlog_a_full_batch_puts_fetches_off_too() -> None:
+    """The others' frames are wanted in the next call, which is not due yet."""
+    async with _line() as line:
+        line.demand = Demand(0.08, 0)
+        line.gate.set(ORDINARY)
+        assert line.sends() == ([FETCH], 0.2)
+        line.gate.set(CROWDED)
+        assert not line.sends()[0]
+
+
+async def test_a_defect_ends_the_worker_and_not_only_its_reading() -> None:
+    """The task of aiokafka would die silently, and every poll find nothing for ever."""
+    async with _line() as line:
+        line.demand = ZeroDivisionError("a defect")
+        assert line.sends() == ([FETCH], 0.2)
+        assert line.failures == [line.demand]
 
 
 @pytest.mark.parametrize(

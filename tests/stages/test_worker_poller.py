@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ from riverlens_worker.fetch_pace import CROWDED, ORDINARY, Terms
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, Outcome, Settled
 from riverlens_worker.metrics import Metrics
-from riverlens_worker.offsets import StallGuard
+from riverlens_worker.offsets import LeaseState, StallGuard
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.fetch_gate import FetchGate
 from riverlens_worker.source.poller import Poller
@@ -84,6 +85,28 @@ def _state(consumer: Consumer, frames: int = 8) -> SourceState:
     return state
 
 
+class NotedGate(FetchGate):
+    """Counts the polls for which no fetch is put off, and notes what came."""
+
+    def __init__(self, state: SourceState) -> None:
+        super().__init__(state)
+        self.frames: list[int] = []
+        self.opened_at: list[int] = []
+
+    def answered(self, frames: int) -> None:
+        """Noted."""
+        self.frames.append(frames)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """From which poll to which."""
+        consumer = self._state.consumer
+        self.opened_at.append(len(consumer.polls))
+        with super().opened():
+            yield
+        self.opened_at.append(len(consumer.polls))
+
+
 def _poller(state: SourceState) -> Poller:
     return Poller(state, FetchGate(state))
 
@@ -104,11 +127,13 @@ async def test_what_was_fetched_without_room_for_it_hardly_delays_the_others() -
     consumer = Consumer(one)
     state = _state(consumer, frames=1)
     state.leases.assign(1, 0)
-    poller = _poller(state)
+    gate = NotedGate(state)
+    poller = Poller(state, gate)
     await poller._poll_once()
     await poller._poll_once()
     # Where a fetch ends with nothing, aiokafka sends another on the same terms: no poll outlasts it.
     assert consumer.polls == [(100, ORDINARY), (CROWDED.hold_ms, CROWDED)]
+    assert gate.frames == [1, 1], "what a fetch takes is not learnt"
 
 
 async def test_terms_do_not_grow_old_while_nobody_has_room() -> None:
@@ -157,10 +182,15 @@ async def test_a_broken_record_is_looked_for_record_by_record() -> None:
 
     consumer = Consumer(broken)
     state = _state(consumer)
-    await _poller(state)._poll_or_isolate()
+    crowd = state.leases.assign(1, 0)
+    crowd.state = LeaseState.DRAINING
+    gate = NotedGate(state)
+    await Poller(state, gate)._poll_or_isolate()
+    state.leases.fence(crowd)
     assert [each.partition for each in state.leases] == [0]
     assert state.leases.get(0).next_offset == 3  # type: ignore[union-attr]  # it was just there
-    assert [terms for _, terms in consumer.polls] == [ORDINARY] * 5
+    assert [terms for _, terms in consumer.polls] == [CROWDED] + [ORDINARY] * 4
+    assert gate.opened_at == [1, 5], "a fetch was put off"
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["reading", "ended"])

@@ -57,7 +57,7 @@ def _fetches(pace: FetchPace, took_s: float, count: int = 100) -> float:
     """The margin after so many fetches, each behind a rest, that took so long."""
     for number in range(count):
         _ask_behind_a_rest(pace, number)
-        pace.answered(number + took_s)
+        pace.answered(number + took_s, 4)
     return pace.margin_s
 
 
@@ -77,7 +77,7 @@ def test_the_margin_suits_nearly_all_fetches_and_not_the_slowest() -> None:
     pace = FetchPace()
     for number in range(2_000):
         _ask_behind_a_rest(pace, number)
-        pace.answered(number + (0.4 if number % 100 == 0 else 0.002 + 0.002 * (number % 2)))
+        pace.answered(number + (0.4 if number % 100 == 0 else 0.002 + 0.002 * (number % 2)), 4)
     assert 0.004 < pace.margin_s < 0.01
 
 
@@ -86,8 +86,47 @@ def test_a_fetch_without_a_rest_before_it_says_nothing() -> None:
     pace = FetchPace()
     before_s = pace.margin_s
     pace.asked(0.0)
-    pace.answered(0.3)
+    pace.answered(0.3, 4)
     assert pace.margin_s == before_s
+
+
+def test_a_frame_alone_may_be_one_that_the_fetch_had_to_wait_for() -> None:
+    """Where few frames come, many fetches find nothing: that makes none of them earlier."""
+    pace = FetchPace()
+    before_s = pace.margin_s
+    for number in range(100):
+        _ask_behind_a_rest(pace, number)
+        pace.answered(number + 0.03, 1)
+    assert pace.margin_s == before_s
+
+
+def test_of_several_brokers_the_slow_one_counts() -> None:
+    """Each answers by itself; frames of the slower one are to be in time as well."""
+    pace = FetchPace()
+    for number in range(400):
+        assert pace.rest_s(Demand(0.2, 8), number - 0.1) > 0
+        pace.asked(number, brokers=3)
+        for took_s in (0.002, 0.003, 0.02):
+            pace.answered(number + took_s, 2)
+    assert 0.02 < pace.margin_s < 0.03
+
+
+def test_a_machine_that_wakes_up_late_is_allowed_for() -> None:
+    """What a fetch takes begins when the rest was to end."""
+    pace = FetchPace()
+    for number in range(200):
+        rest_s = pace.rest_s(Demand(0.2, 8), number)
+        pace.asked(number + rest_s + 0.01)
+        pace.answered(number + rest_s + 0.012, 4)
+    assert pace.margin_s > 0.012
+
+
+def test_beside_a_backlog_the_others_frames_are_wanted_in_the_next_batch_and_no_sooner() -> None:
+    """A full batch wants nothing: what has room is read at once, but not where a backlog fills it."""
+    full = Demand(0.1, -20)
+    assert FetchPace().rest_s(full, 0.0) == 0
+    beside_s = FetchPace().rest_s(full, 0.0, crowded=True)
+    assert 0.05 < beside_s < 0.1 - FetchPace().margin_s - 0.02, "the backlog comes along, and takes its time"
 
 
 def test_only_the_first_answer_of_a_fetch_tells_what_it_took() -> None:
@@ -95,8 +134,8 @@ def test_only_the_first_answer_of_a_fetch_tells_what_it_took() -> None:
     once, twice = FetchPace(), FetchPace()
     for pace in (once, twice):
         _ask_behind_a_rest(pace, 0.0)
-        pace.answered(0.002)
-    twice.answered(0.4)
+        pace.answered(0.002, 4)
+    twice.answered(0.4, 4)
     assert once.margin_s == twice.margin_s
 
 
@@ -132,5 +171,5 @@ def test_no_rest_ever_lasts_until_the_batch_leaves(
             pace.asked(now_s)
         now_s += later_s
         if answered:
-            pace.answered(now_s)
+            pace.answered(now_s, 2)
         assert 0 < pace.margin_s <= 0.05

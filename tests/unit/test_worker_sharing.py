@@ -12,7 +12,7 @@ from riverlens_worker.overlap import Overlap, Pair
 from tests.harness.dispatching import MOST_ROWS, Device, cameras, percentile
 from tests.harness.sharing import Shared, oracles, workers_of
 
-SLOW = Device(0.020, 0.003, 0.002)
+SLOW, FAST = Device(0.020, 0.003, 0.002), Device(0.003, 0.0004, 0.002)
 SEEDS = (1, 2)
 
 
@@ -92,7 +92,7 @@ def test_workers_that_come_one_after_the_other_take_turns_too() -> None:
     """Those that came first hold back for the later ones, who must not take them for an idle server."""
     for p50, p99 in ratios(SLOW, 0.6, workers=4, seconds=60, between_s=(30.0, 60.0), later_s=5.0):
         assert p50 <= 1.4
-        assert p99 <= 1.6
+        assert p99 <= 1.8
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
@@ -129,6 +129,20 @@ def test_a_server_that_was_wrongly_thought_to_merge_is_found_out(devices: int, l
     for p50, p99 in ratios(SLOW, load, devices=devices, begin=_thinks_it_merges):
         assert p50 <= 1.2
         assert p99 <= 1.2
+
+
+@pytest.mark.parametrize(("device", "load"), [(SLOW, 0.6), (FAST, 0.15), (FAST, 0.6)])
+def test_who_was_wrongly_thought_to_share_a_server_has_it_to_itself_again(
+    device: Device, load: float
+) -> None:
+    """Calls that never wait tell that nobody else's come between: p50 and p99 as without the mistake."""
+
+    def shares(clock: DispatchClock) -> None:
+        clock.overlap.shared = True
+
+    for mistaken, plain in zip(ratios(device, load, begin=shares), ratios(device, load), strict=True):
+        assert mistaken[0] <= 1.1 * plain[0]
+        assert mistaken[1] <= 1.1 * plain[1]
 
 
 @pytest.mark.parametrize("merge", [True, False])
@@ -218,6 +232,19 @@ def test_where_only_pairs_tell_the_cost_their_second_calls_differ() -> None:
     assert firsts == [2, 6, 2]
     assert Overlap(8).first_rows(7) == 4
     assert overlap.first_rows(1) == 1
+
+
+def test_pairs_that_contradict_the_cost_make_it_be_learnt_anew() -> None:
+    """Where only pairs tell it: two in a row, soon after each other; a single one may have been hindered."""
+    overlap = _shared(0.5)
+    overlap.judge(told(0.04))
+    assert not overlap.judge(told(0.07))
+    overlap.left(pair=False)
+    overlap.left(pair=False)
+    assert overlap.pair_due(suspect=False, told=2)
+    assert not overlap.judge(told(0.04))
+    assert [overlap.judge(told(0.07)) for _ in range(2)] == [False, True]
+    assert overlap.shared
 
 
 def test_workers_that_share_a_server_send_their_pairs_apart() -> None:

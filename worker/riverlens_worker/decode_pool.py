@@ -71,6 +71,10 @@ class DecodePool:
         """Frames that all threads have in hand, at most."""
         self._undecoded: list[list[LeasedFrame]] = []
 
+    def rows_a_thread(self, rows: int) -> int:
+        """How many of `rows` frames that are still to come one thread has in hand, at most; one at least."""
+        return min(max(1, rows), max(_CHUNK_FRAMES, -(-rows // self._threads)))
+
     async def run(self) -> None:
         """Decode until the input ends, then close the output."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as threads:

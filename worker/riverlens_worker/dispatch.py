@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riverlens_worker.device import ServiceTimeFit
-from riverlens_worker.expectation import Call, Expectation
+from riverlens_worker.expectation import TRANSPORT_S, Call, Expectation
 from riverlens_worker.lead import WAIT_S, FullLead, Lead
 from riverlens_worker.overlap import Overlap, Pair
 from riverlens_worker.window import FreeLine, Window
@@ -42,9 +42,8 @@ from riverlens_worker.window import FreeLine, Window
 _AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
 _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
-_UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
-_SUSPECT, _PAIR_S = 0.15, 0.002
-_SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.4, 0.15, 0.001
+_UNPREDICTABLE, _PREDICTABLE, _SUSPECT = 0.5, 0.3, 0.15
+_PAIR_S, _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.002, 0.4, 0.15, 0.001
 _OURS_CALLS, _OURS_SHARE = 8, 0.2
 _SPREAD = 6
 """Calls of a window in the time that one takes: about four in a batch's, as they wait for half a batch."""
@@ -70,7 +69,7 @@ class DispatchClock:
         self._queued: list[Call] = []
         self._first: Call | None = None
         self._answered_s = self._failed_s = self._started_s = float("-inf")
-        self._since_free = self._explained = self._full_rows = 0
+        self._since_free = self._explained = self._unhindered = self._full_rows = 0
 
     @property
     def fit(self) -> ServiceTimeFit:
@@ -93,8 +92,7 @@ class DispatchClock:
 
     def free_s(self, calls: Sequence[Call]) -> float | None:
         """When a slot is free, given the calls under way, oldest first; None while unknown."""
-        free_s = self._slots_free_s(calls)
-        return None if free_s is None else min(free_s)
+        return min(self._slots_free_s(calls) or (), default=None)
 
     def pair_due(self, calls: Sequence[Call]) -> bool:
         """Whether the next batch should leave as two calls at once."""
@@ -142,8 +140,7 @@ class DispatchClock:
         call.beside = self.expectation.beside(call, before)
         free_s = self._slots_free_s([*before, call])
         call.expected_s = None if free_s is None else free_s[-1]
-        if full:
-            self._full_rows = call.rows
+        self._full_rows = call.rows if full else self._full_rows
         call.held = self.lead.held_until_due(call.started_s - self._answered_s)
         on_purpose = self.overlap.shared or self._since_free >= _FREE_EVERY or self._wants_pair()
         if call.free and self.slots == 1 and call.held and not on_purpose:
@@ -206,8 +203,7 @@ class DispatchClock:
 
     def _judge_prediction(self, call: Call, now_s: float) -> None:
         self.expectation.judge(call, now_s)
-        error = self.expectation.error
-        unexpected = error > (_PREDICTABLE if self.eager else _UNPREDICTABLE)
+        unexpected = self.expectation.error > (_PREDICTABLE if self.eager else _UNPREDICTABLE)
         self.eager = unexpected and self.slots == 1 and not self.overlap.shared
 
     def _took_queued(self, call: Call, took_s: float, gap_s: float) -> None:
@@ -243,7 +239,10 @@ class DispatchClock:
         if call.begun_s is not None:
             explained = abs(now_s - call.begun_s - device_s) < _OURS_SHARE * device_s
             self._explained = self._explained + 1 if explained else 0
-        if self._explained >= _OURS_CALLS:
+        else:
+            calm = waited_s < _OURS_SHARE * device_s + TRANSPORT_S
+            self._unhindered = self._unhindered + 1 if calm else 0
+        if self._explained >= _OURS_CALLS or self._unhindered >= _FREE_EVERY:
             self.overlap.ours_again()
             self._forget()
         elif self.lead.holds and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
@@ -260,8 +259,8 @@ class DispatchClock:
             cost = self.fit.cost()
             uneven_s = 0.0 if cost is None else cost[1] * (late.rows - early.rows)
             device_s, alone_s = self.fit.seconds(late.rows), self.expectation.alone_s(late.rows)
-            took_s, odd = now_s - late.started_s, self.expectation.error > _UNPREDICTABLE
-            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, odd)
+            took_s, unexpected = now_s - late.started_s, self.expectation.error > _UNPREDICTABLE
+            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, unexpected)
             slots, before = self.slots, self._free_line()
             if self.overlap.judge(pair):
                 self._forget()
@@ -296,4 +295,4 @@ class DispatchClock:
         self.lead.forget()
         self.eager = False
         self._queued.clear()
-        self._explained = 0
+        self._explained = self._unhindered = 0

@@ -85,7 +85,7 @@ class EndpointLoad:
         return self.clock.overlap.first_rows(rows) if self.pair_due() else rows
 
     def awaits_twin(self, now_s: float) -> bool:
-        """Whether the other half of a pair should go here."""
+        """Whether the other part of a pair should go here."""
         return self.clock.awaits_twin(self.calls, now_s)
 
     @property
@@ -173,6 +173,13 @@ class EndpointLoad:
         behind_s = sum(self.seconds(call.rows) or 0.0 for call in self.calls[self.clock.slots :])
         return max(free_s - now_s, behind_s / self.clock.slots, 0.0)
 
+    def lead_s(self, *, full: bool) -> float:
+        """About how long before the answer that frees its slot the next call leaves; a full one sooner."""
+        early_s = 0.0
+        if full and self.calls:
+            early_s = self.clock.full_lead.seconds(self.seconds(self.calls[-1].rows) or 0.0)
+        return max(0.0, self.clock.lead.seconds) + early_s
+
     def known(self, now_s: float) -> bool:
         """Whether the cost was proved lately."""
         return self.fit.cost() is not None and now_s - self.passed_s < STALE_S
@@ -223,13 +230,12 @@ def next_due_s(loads: list[EndpointLoad], now_s: float, *, full: bool) -> float:
     return max(min(dues_s), min([*worth_s, late_s]))
 
 
-def next_due_in_s(loads: list[EndpointLoad], now_s: float) -> float:
+def next_due_in_s(loads: list[EndpointLoad], now_s: float, *, full: bool = False) -> float:
     """Seconds until the next batch is taken, guessed where only an answer can tell; 0 where unknown."""
-    due_in_s = next_due_s(loads, now_s, full=False) - now_s
+    due_in_s = next_due_s(loads, now_s, full=full) - now_s
     if due_in_s != float("inf"):
         return due_in_s
-    # The next call leaves before the answer that frees its slot.
-    frees_s = [(load.free_in_s(now_s), max(0.0, load.clock.lead.seconds)) for load in loads]
+    frees_s = [(load.free_in_s(now_s), load.lead_s(full=full)) for load in loads]
     return min((free_s - lead_s for free_s, lead_s in frees_s if free_s is not None), default=0.0)
 
 

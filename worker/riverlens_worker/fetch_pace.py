@@ -16,6 +16,8 @@ _INTO_BATCH_S = 0.003
 """From an answer to its frames' rows in the batch: they are parsed and looked at."""
 _TOOK_S = 0.004
 """What a fetch takes, until it was measured."""
+_BACKLOG_S = 0.03
+"""Beside a backlog: each fetch brings some of it along, and what comes with it waits for its turn."""
 _MOST_MARGIN_S = 0.05
 _LEAST_REST_S, _MOST_REST_S = 0.003, 0.5
 """Shorter rests save nothing; after longer ones Kafka would be heard of too seldom."""
@@ -30,8 +32,8 @@ class Demand:
     Attributes:
         due_in_s: when it will leave, in seconds from now; not above 0 where a first frame could leave at
             once, or nobody knows.
-        rows: how many more rows would fill it; 0 where it is full.
-        decode_s: what the decode of so many frames takes, all threads together.
+        rows: how many more rows would fill it; not above 0 where it is full.
+        decode_s: what the decode of so many frames takes, one at least, all threads together.
     """
 
     due_in_s: float
@@ -59,12 +61,13 @@ CROWDED = Terms(50, 0.01)
 class FetchPace:
     """Turns demand into the time of the next fetch. Times are monotonic seconds, given by the caller."""
 
-    __slots__ = ("_asked_s", "_since_s", "_took_s")
+    __slots__ = ("_answers", "_asked_s", "_since_s", "_took_s", "_until_s")
 
     def __init__(self) -> None:
         self._took_s = _TOOK_S
         self._since_s: float | None = None
-        self._asked_s: float | None = None
+        self._until_s = self._asked_s = 0.0
+        self._answers = 0
 
     @property
     def resting(self) -> bool:
@@ -76,28 +79,42 @@ class FetchPace:
         """How long before a batch leaves its last frames are asked for."""
         return min(_INTO_BATCH_S + self._took_s, _MOST_MARGIN_S)
 
-    def rest_s(self, demand: Demand, now_s: float) -> float:
+    def rest_s(self, demand: Demand, now_s: float, *, crowded: bool = False) -> float:
         """How much longer the next fetch is put off, in seconds; 0: it is to be sent now.
 
-        However often a batch turns out to be due later, it is sent half a second after the first question.
+        A full batch wants nothing, so all is read for which there is room; but where it is full of a backlog
+        (`crowded`: some partition has no room) the others' frames are wanted in it as well, and no sooner.
+        However often a batch turns out to be due later, the fetch is sent half a second after the first
+        question.
         """
-        rest_s = demand.due_in_s - self.margin_s - demand.decode_s
-        if demand.rows <= 0 or rest_s < _LEAST_REST_S:
+        margin_s = self.margin_s + (_BACKLOG_S if crowded else 0.0)
+        rest_s = demand.due_in_s - margin_s - demand.decode_s
+        if (demand.rows <= 0 and not crowded) or rest_s < _LEAST_REST_S:
             return 0.0
         if self._since_s is None:
             self._since_s = now_s
-        return max(0.0, min(rest_s, self._since_s + _MOST_REST_S - now_s))
+        rest_s = max(0.0, min(rest_s, self._since_s + _MOST_REST_S - now_s))
+        if rest_s > 0:
+            self._until_s = now_s + rest_s
+        return rest_s
 
-    def asked(self, now_s: float) -> None:
-        """A fetch is sent. After a rest frames have gathered at Kafka, so that it is answered at once."""
-        self._asked_s = now_s if self.resting else None
+    def asked(self, now_s: float, brokers: int = 1) -> None:
+        """Fetches are sent. After a rest frames have gathered at Kafka, so that each is answered at once.
+
+        What it takes begins when the rest was to end: that the machine woke up later is part of it.
+        """
+        self._answers = brokers if self.resting else 0
+        self._asked_s = min(now_s, self._until_s)
         self._since_s = None
 
-    def answered(self, now_s: float) -> None:
-        """The first frames came since."""
-        if self._asked_s is None:
+    def answered(self, now_s: float, frames: int) -> None:
+        """So many frames came together."""
+        if not self._answers:
             return
-        took_s, self._asked_s = now_s - self._asked_s, None
-        # A step of one size: that a fetch found nothing and had to wait says little of what others take.
-        share = _IN_TIME_SHARE if took_s > self._took_s else _IN_TIME_SHARE - 1
-        self._took_s = min(max(self._took_s + share * _STEP_S, 0.0), _MOST_MARGIN_S)
+        self._answers -= 1
+        took_s = now_s - self._asked_s
+        if took_s <= self._took_s:
+            self._took_s = max(0.0, self._took_s - (1 - _IN_TIME_SHARE) * _STEP_S)
+        elif frames > 1:
+            # One alone may be a frame that the fetch had to wait for.
+            self._took_s = min(self._took_s + _IN_TIME_SHARE * _STEP_S, _MOST_MARGIN_S)

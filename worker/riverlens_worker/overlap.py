@@ -3,7 +3,8 @@
 A pair is one batch sent as two calls at once. Nobody else's call comes between them, so the time between
 their two answers tells what the answers of single calls cannot:
 
-    as long as the second one costs   calls run one after the other, and the cost known is right
+    as long as the second one costs   calls run one after the other, and the cost known is right; where other
+                                      answers are unexpected all the same, other clients' calls come between
     much less, but not nothing        so too; but other clients' calls were taken for part of the cost
     nothing                           calls run side by side, on several devices or in one batch of the
                                       server's own: one more may be under way without delaying the others
@@ -31,7 +32,8 @@ _SOONER_SHARE = 0.7
 _WAITED_SHARE = 1.5
 _QUEUE_TIMES, _QUEUE_S = 2.3, 0.02
 _TELL_COST = 2
-"""Pairs: one with a large second call, one with a small one."""
+"""Pairs: that which showed others, and one with a large second call."""
+_OFF_SHARE = 0.25
 _MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
 """Pairs in a row that must say the same."""
 _CALM_CALLS = 128
@@ -80,7 +82,7 @@ class Overlap:
 
     __slots__ = (
         "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_fewer", "_more",
-        "_most", "_odd", "_sooner", "shared", "slots",
+        "_most", "_off", "_second_small", "_sooner", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -90,10 +92,10 @@ class Overlap:
         self._most = most_slots
         self._between = _FIRST_AFTER
         self._apart = 0.5 + spread
-        self._confirmed = self._odd = False
+        self._confirmed = self._second_small = False
         self._calls = 0
         self._below = False
-        self._more = self._fewer = self._sooner = 0
+        self._more = self._fewer = self._sooner = self._off = 0
         self._calm, self._calm_next = 0, _CALM_CALLS
 
     def pair_due(self, *, suspect: bool, told: int = 0) -> bool:
@@ -112,7 +114,7 @@ class Overlap:
         Where only pairs tell the cost, each that of its second call, that is now large, now small.
         """
         small = -(-rows // 4)
-        return (max(1, rows - small) if self._odd else small) if self.shared else -(-rows // 2)
+        return (max(1, rows - small) if self._second_small else small) if self.shared else -(-rows // 2)
 
     @property
     def below(self) -> bool:
@@ -144,7 +146,7 @@ class Overlap:
 
     def judge(self, pair: Pair) -> bool:
         """Learn from a pair; whether what was learnt of the cost until now no longer counts."""
-        self._odd = not self._odd
+        self._second_small = not self._second_small
         if pair.together:
             return self._judge_together(pair)
         self._more = 0
@@ -162,6 +164,9 @@ class Overlap:
             # Reading the first answer may take so long: neither at once nor one after the other.
             self._between = max(self._between, _FIRST_AFTER)
             return False
+        known = self.shared and self._confirmed
+        if known and pair.device_s is not None and self._contradicts(pair.gap_s, pair.device_s):
+            return self._doubted()
         # So too where pairs take what is expected, but single calls do not.
         share = 1.0 + _SOONER_SHARE if pair.unexpected else _SOONER_SHARE
         sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < share * pair.device_s
@@ -174,8 +179,21 @@ class Overlap:
         if self._sooner < _SHARED_PAIRS:
             return False
         self.shared, self._sooner = True, 0
-        self._confirmed = self._odd = False
+        self._confirmed = self._second_small = False
         self._between = _FIRST_AFTER
+        return True
+
+    def _contradicts(self, gap_s: float, device_s: float) -> bool:
+        off = abs(gap_s - device_s) > _OFF_SHARE * device_s + _TOGETHER_S
+        self._off = self._off + 1 if off else 0
+        return off
+
+    def _doubted(self) -> bool:
+        """A pair in the shared state took another time than known: soon another one, that decides."""
+        self._between = _SOON_AFTER
+        if self._off < _SHARED_PAIRS:
+            return False
+        self._off, self._confirmed, self._between = 0, False, _FIRST_AFTER
         return True
 
     def ours_again(self) -> None:

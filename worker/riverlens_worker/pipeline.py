@@ -235,8 +235,8 @@ class Pipeline:
     def _demand(self, stages: _Stages) -> Demand:
         batcher, pool = stages.batcher, stages.decode_pool
         missing = batcher.limit_rows - batcher.waiting - len(self._decoded) - pool.held - self._source.waiting
-        decode_s = max(0, missing) * batcher.decode_s / self._settings.decode_threads
-        return Demand(next_due_in_s(self._endpoints.loads, time.monotonic()), missing, decode_s)
+        due_in_s = next_due_in_s(self._endpoints.loads, time.monotonic(), full=batcher.full())
+        return Demand(due_in_s, missing, batcher.decode_s * pool.rows_a_thread(missing))
 
     def _waiting(self, why: str) -> None:
         """The model server keeps us waiting, or ("") does no more. Shown by /readyz."""

@@ -120,8 +120,8 @@ class Predictor:
             self._ended = True
         else:
             frames, most = list(batch.frames), self._limits.current().rows
-            firsts = [endpoint.load.first_rows(len(frames)) for endpoint in self._endpoints.up]
-            first = len(frames) if self._fixed_rows is not None else min(firsts, default=len(frames))
+            next_one = self._endpoints.choose(len(frames)) if self._fixed_rows is None else None
+            first = len(frames) if next_one is None else next_one.load.first_rows(len(frames))
             for part in (frames[:first], frames[first:]):
                 self._pieces.extend(in_pieces(part, most, batch.reason))
         finally:

@@ -1,7 +1,7 @@
-"""Reads frames from Kafka under leases, and commits what is settled. Shell, in four parts.
+"""Reads frames from Kafka under leases, and commits what is settled. Shell, in parts.
 
-Owns membership, leases, ledger, room and commits. `poller` reads, `membership` opens and ends leases,
-`committer` commits; `state` is what they share.
+Owns membership, leases, ledger, room and commits. `poller` reads, `fetch_gate` says when Kafka is asked,
+`membership` opens and ends leases, `committer` commits; `state` is what they share.
 """
 
 from __future__ import annotations

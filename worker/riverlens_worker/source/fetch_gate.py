@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from riverlens_worker.fetch_pace import FetchPace, Terms
+from riverlens_worker.fetch_pace import CROWDED, FetchPace, Terms
 from riverlens_worker.source.state import SourceState
+
+_MARK = 1
+"""Offsets behind the last frame of a partition that may hold none: the mark of a transaction's end."""
 
 
 class FetchGate:
@@ -22,18 +25,19 @@ class FetchGate:
         self._state = state
         self._pace = FetchPace()
         self._choose: Any = None
-        self._open = False
+        self._open = self._crowded = False
         self._asleep = False
 
     def set(self, terms: Terms) -> None:
         """Of the fetches that follow."""
+        self._crowded = terms is CROWDED
         fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka has no such setting
         fetcher._fetch_max_wait_ms = terms.hold_ms  # noqa: SLF001  # the same
         fetcher._prefetch_backoff = terms.unread_s  # noqa: SLF001  # the same
 
-    def answered(self) -> None:
-        """Frames came."""
-        self._pace.answered(self._state.now_s())
+    def answered(self, frames: int) -> None:
+        """So many frames came together."""
+        self._pace.answered(self._state.now_s(), frames)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -56,15 +60,29 @@ class FetchGate:
             fetcher._notify(fetcher._wait_consume_future)  # noqa: SLF001  # as it is woken when records are read
 
     def _rest_s(self) -> float:
-        return 0.0 if self._open else self._pace.rest_s(self._state.demand(), self._state.now_s())
+        state = self._state
+        # How long files and hosts take to bring what a frame names, nobody knows beforehand.
+        if self._open or state.settings.reference_prefixes or self._behind():
+            return 0.0
+        return self._pace.rest_s(state.demand(), state.now_s(), crowded=self._crowded)
+
+    def _behind(self) -> bool:
+        """Whether the last fetch left frames behind: Kafka sends a megabyte of a partition at most."""
+        state = self._state
+        roomy = (lease for lease in state.leases if state.leases.has_room(lease))
+        return any((state.unfetched(lease) or 0) > _MARK for lease in roomy)
 
     def _chosen(self, assignment: Any) -> tuple[Any, ...]:
         """What aiokafka would send now: fetches by node, questions for offsets, how long it waits then."""
-        fetches, offsets, timeout_s, *others = self._choose(assignment)
-        if fetches:
-            rest_s = self._rest_s()
-            self._asleep = rest_s > 0
-            if self._asleep:
-                return [], offsets, min(timeout_s, rest_s), *others
-            self._pace.asked(self._state.now_s())
-        return fetches, offsets, timeout_s, *others
+        chosen: tuple[Any, ...] = self._choose(assignment)
+        try:
+            fetches, offsets, timeout_s, *others = chosen
+            if fetches:
+                rest_s = self._rest_s()
+                self._asleep = rest_s > 0
+                if self._asleep:
+                    return [], offsets, min(timeout_s, rest_s), *others
+                self._pace.asked(self._state.now_s(), len(fetches))
+        except Exception as error:  # noqa: BLE001  # in aiokafka's task it would end all reading without a word
+            self._state.fail(error)
+        return chosen

@@ -122,7 +122,7 @@ class Poller:
         wait_ms = min(_POLL_MS, terms.hold_ms)
         polled = await state.consumer.getmany(*partitions, timeout_ms=wait_ms, max_records=_POLL_RECORDS)
         if polled:
-            self._gate.answered()
+            self._gate.answered(sum(map(len, polled.values())))
         for gap in self._intake.take_in(polled):
             await self._intake.count_expired(gap)
 

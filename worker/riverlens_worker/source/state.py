@@ -104,7 +104,7 @@ class SourceState:
 
     def enqueue(self, lease: PartitionLease, items: list[Admitted]) -> None:
         """Let frames that were read wait for decode, but for those that a policy drops at once."""
-        if self.freshness is not None and self._at_end(lease):
+        if self.freshness is not None and self.unfetched(lease) == 0:
             self._learn(self.freshness, items)
         self.leave_out(self.admission.add(lease, items))
         self.arrived.fire()
@@ -127,13 +127,13 @@ class SourceState:
         if gone:
             self.pass_by(gone)
 
-    def _at_end(self, lease: PartitionLease) -> bool:
-        """Whether all is read that lay on the partition at the last fetch."""
+    def unfetched(self, lease: PartitionLease) -> int | None:
+        """Offsets that the partition had at its last fetch and that are not read; None where nobody knows."""
         try:
             end = self.consumer.highwater(self.topic_partition(lease))
         except AssertionError:
-            return False  # aiokafka's word for a partition that has just moved on
-        return end is not None and lease.next_offset is not None and lease.next_offset >= end
+            return None  # aiokafka's word for a partition that has just moved on
+        return None if end is None or lease.next_offset is None else max(0, end - lease.next_offset)
 
     def _learn(self, freshness: Freshness, items: list[Admitted]) -> None:
         """Frames that have just come to Kafka tell whose clock is behind."""
