@@ -82,6 +82,20 @@ def test_workers_on_a_server_that_does_not_merge_take_turns(workers: int) -> Non
     assert all(p99 <= 1.25 for _, p99 in ratios(SLOW, 0.6, workers=workers))
 
 
+def test_workers_of_a_fast_server_do_not_forget_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that hardly wait because all hold back are no sign that nobody else is there."""
+    forgotten: list[Overlap] = []
+    ours_again = Overlap.ours_again
+
+    def noted(overlap: Overlap) -> None:
+        forgotten.append(overlap)
+        ours_again(overlap)
+
+    monkeypatch.setattr(Overlap, "ours_again", noted)
+    ratios(FAST, 0.6, workers=2, seconds=12.0, between_s=(6.0, 12.0))
+    assert len(forgotten) <= len(SEEDS)
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_know_each_other_within_seconds(workers: int) -> None:
     """Without the server's batching, from the fifth second on: p99 within 1.25 x ideal turns."""

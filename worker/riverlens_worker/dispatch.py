@@ -44,7 +44,7 @@ _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
 _UNPREDICTABLE, _PREDICTABLE, _SUSPECT = 0.5, 0.3, 0.15
 _PAIR_S, _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.002, 0.4, 0.15, 0.001
-_OURS_CALLS, _OURS_SHARE = 8, 0.2
+_OURS_CALLS, _OURS_SHARE, _UNHELD_SHARE = 8, 0.2, 0.1
 _SPREAD = 6
 """Calls of a window in the time that one takes: about four in a batch's, as they wait for half a batch."""
 
@@ -240,7 +240,8 @@ class DispatchClock:
             explained = abs(now_s - call.begun_s - device_s) < _OURS_SHARE * device_s
             self._explained = self._explained + 1 if explained else 0
         else:
-            calm = waited_s < _OURS_SHARE * device_s + TRANSPORT_S
+            unheld = self.lead.seconds > -max(_UNHELD_SHARE * device_s, _OVERLAP_S)
+            calm = unheld and waited_s < _OURS_SHARE * device_s + TRANSPORT_S
             self._unhindered = self._unhindered + 1 if calm else 0
         if self._explained >= _OURS_CALLS or self._unhindered >= _FREE_EVERY:
             self.overlap.ours_again()

@@ -177,7 +177,7 @@ class EndpointLoad:
         """About how long before the answer that frees its slot the next call leaves; a full one sooner."""
         early_s = 0.0
         if full and self.calls:
-            early_s = self.clock.full_lead.seconds(self.seconds(self.calls[-1].rows) or 0.0)
+            early_s = self.clock.full_lead.about_s(self.seconds(self.calls[-1].rows) or 0.0)
         return max(0.0, self.clock.lead.seconds) + early_s
 
     def known(self, now_s: float) -> bool:

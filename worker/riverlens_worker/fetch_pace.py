@@ -103,8 +103,8 @@ class FetchPace:
 
         What it takes begins when the rest was to end: that the machine woke up later is part of it.
         """
-        self._answers = brokers if self.resting else 0
-        self._asked_s = min(now_s, self._until_s)
+        if self.resting:
+            self._answers, self._asked_s = brokers, min(now_s, self._until_s)
         self._since_s = None
 
     def answered(self, now_s: float, frames: int) -> None:

@@ -12,7 +12,8 @@ WAIT_S = 0.0007
 _STEP_SHARE = 0.2
 _MOST_STEP_S = 0.002
 _MOST_LEAD_S = 0.05
-_TURN_WAIT_SHARE = 0.2
+_TURN_WAIT_SHARE, _TURN_WAIT_S = 0.2, 0.0015
+"""Wanted wait behind others' calls: a share of the device time, but more than what transport is off by."""
 _TURN_STEP_SHARE = 0.12
 _FIRST_STEP_SHARE, _FIRST_STEP_FADE = 0.7, 0.8
 """Nothing is known yet of the turns: the first steps are larger, however long a call waited."""
@@ -64,7 +65,7 @@ class Lead:
 
         Who is held back longer accepts more wait: so the turns of all become equal.
         """
-        wanted_s = _TURN_WAIT_SHARE * device_s + _TURN_EVEN_SHARE * max(0.0, -self.seconds)
+        wanted_s = max(_TURN_WAIT_SHARE * device_s, _TURN_WAIT_S) + _TURN_EVEN_SHARE * max(0.0, -self.seconds)
         step_s = min(wanted_s - waited_s, device_s / 2)
         if self._step_share == _TURN_STEP_SHARE:
             step_s = max(step_s, -device_s / 2)
@@ -101,6 +102,10 @@ class FullLead:
         """In seconds, on top of the lead, of a call that costs the device `device_s` seconds."""
         self._most_s = _EARLY_SHARE * device_s + _EARLY_S
         return self._most_s if self._sure else self._seconds
+
+    def about_s(self, device_s: float) -> float:
+        """The same, of a call that is not sent yet: nothing is noted."""
+        return min(self._seconds, _EARLY_SHARE * device_s + _EARLY_S)
 
     @property
     def _sure(self) -> bool:

@@ -178,7 +178,7 @@ class Overlap:
         self._between = _SOON_AFTER
         if self._sooner < _SHARED_PAIRS:
             return False
-        self.shared, self._sooner = True, 0
+        self.shared, self._sooner, self._off = True, 0, 0
         self._confirmed = self._second_small = False
         self._between = _FIRST_AFTER
         return True
@@ -238,7 +238,7 @@ class Overlap:
 
     def _resize(self, slots: int) -> None:
         self.slots, self.shared = slots, False
-        self._more = self._fewer = self._sooner = 0
+        self._more = self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
 
 
