@@ -230,7 +230,7 @@ def next_due_s(loads: list[EndpointLoad], now_s: float, *, full: bool) -> float:
     return max(min(dues_s), min([*worth_s, late_s]))
 
 
-def next_due_in_s(loads: list[EndpointLoad], now_s: float, *, full: bool = False) -> float:
+def next_due_in_s(loads: list[EndpointLoad], now_s: float, *, full: bool) -> float:
     """Seconds until the next batch is taken, guessed where only an answer can tell; 0 where unknown."""
     due_in_s = next_due_s(loads, now_s, full=full) - now_s
     if due_in_s != float("inf"):

@@ -70,11 +70,6 @@ class FetchPace:
         self._answers = 0
 
     @property
-    def resting(self) -> bool:
-        """Whether a fetch is put off."""
-        return self._since_s is not None
-
-    @property
     def margin_s(self) -> float:
         """How long before a batch leaves its last frames are asked for."""
         return min(_INTO_BATCH_S + self._took_s, _MOST_MARGIN_S)
@@ -99,11 +94,12 @@ class FetchPace:
         return rest_s
 
     def asked(self, now_s: float, brokers: int = 1) -> None:
-        """Fetches are sent. After a rest frames have gathered at Kafka, so that each is answered at once.
+        """Fetches are sent to so many brokers.
 
-        What it takes begins when the rest was to end: that the machine woke up later is part of it.
+        After a rest frames have gathered at Kafka, so that each is answered at once. What it takes begins
+        when the rest was to end: that the machine woke up later is part of it.
         """
-        if self.resting:
+        if self._since_s is not None:
             self._answers, self._asked_s = brokers, min(now_s, self._until_s)
         self._since_s = None
 

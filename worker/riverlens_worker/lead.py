@@ -100,12 +100,12 @@ class FullLead:
 
     def seconds(self, device_s: float) -> float:
         """In seconds, on top of the lead, of a call that costs the device `device_s` seconds."""
-        self._most_s = _EARLY_SHARE * device_s + _EARLY_S
+        self._most_s = _most_early_s(device_s)
         return self._most_s if self._sure else self._seconds
 
     def about_s(self, device_s: float) -> float:
-        """The same, of a call that is not sent yet: nothing is noted."""
-        return min(self._seconds, _EARLY_SHARE * device_s + _EARLY_S)
+        """The same, of a call that is only thought of: nothing is noted."""
+        return min(self._seconds, _most_early_s(device_s))
 
     @property
     def _sure(self) -> bool:
@@ -121,3 +121,7 @@ class FullLead:
         self._seconds = min(self._seconds, self._most_s)
         self._seconds = self._seconds + _EARLIER_S if late else self._seconds * _EARLY_FADE
         self._calls += 1
+
+
+def _most_early_s(device_s: float) -> float:
+    return _EARLY_SHARE * device_s + _EARLY_S

@@ -164,9 +164,9 @@ class Overlap:
             # Reading the first answer may take so long: neither at once nor one after the other.
             self._between = max(self._between, _FIRST_AFTER)
             return False
-        known = self.shared and self._confirmed
-        if known and pair.device_s is not None and self._contradicts(pair.gap_s, pair.device_s):
+        if self.shared and self._confirmed and _off(pair):
             return self._doubted()
+        self._off = 0
         # So too where pairs take what is expected, but single calls do not.
         share = 1.0 + _SOONER_SHARE if pair.unexpected else _SOONER_SHARE
         sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < share * pair.device_s
@@ -183,13 +183,9 @@ class Overlap:
         self._between = _FIRST_AFTER
         return True
 
-    def _contradicts(self, gap_s: float, device_s: float) -> bool:
-        off = abs(gap_s - device_s) > _OFF_SHARE * device_s + _TOGETHER_S
-        self._off = self._off + 1 if off else 0
-        return off
-
     def _doubted(self) -> bool:
         """A pair in the shared state took another time than known: soon another one, that decides."""
+        self._off += 1
         self._between = _SOON_AFTER
         if self._off < _SHARED_PAIRS:
             return False
@@ -240,6 +236,13 @@ class Overlap:
         self.slots, self.shared = slots, False
         self._more = self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
+
+
+def _off(pair: Pair) -> bool:
+    """Whether the second call took the device another time than is known."""
+    if pair.device_s is None:
+        return False
+    return abs(pair.gap_s - pair.device_s) > _OFF_SHARE * pair.device_s + _TOGETHER_S
 
 
 def _unhindered(pair: Pair) -> bool:

@@ -25,12 +25,11 @@ class FetchGate:
         self._state = state
         self._pace = FetchPace()
         self._choose: Any = None
-        self._open = self._crowded = False
-        self._asleep = False
+        self._open = self._crowded = self._asleep = False
 
     def set(self, terms: Terms) -> None:
         """Of the fetches that follow."""
-        self._crowded = terms is CROWDED
+        self._crowded = terms == CROWDED
         fetcher = self._state.consumer._fetcher  # noqa: SLF001  # aiokafka has no such setting
         fetcher._fetch_max_wait_ms = terms.hold_ms  # noqa: SLF001  # the same
         fetcher._prefetch_backoff = terms.unread_s  # noqa: SLF001  # the same
@@ -47,7 +46,6 @@ class FetchGate:
             yield
         finally:
             self._open = False
-        self._asleep = False
 
     async def run(self) -> None:
         """Put fetches off, but not where a batch is due sooner than was thought; until cancelled."""
