@@ -44,7 +44,7 @@ _FREE_EVERY = 64
 """After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
 _UNPREDICTABLE, _PREDICTABLE, _SUSPECT = 0.5, 0.3, 0.15
 _PAIR_S, _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.002, 0.4, 0.15, 0.001
-_OURS_CALLS, _OURS_SHARE, _UNHELD_SHARE = 8, 0.2, 0.1
+_OURS_SHARE, _UNHELD_SHARE = 0.2, 0.1
 _SPREAD = 6
 """Calls of a window in the time that one takes: about four in a batch's, as they wait for half a batch."""
 
@@ -64,12 +64,13 @@ class DispatchClock:
         """`most_calls` under way at once; 1: no pair is ever sent. `spread`: see `Overlap`."""
         self.expectation = Expectation()
         self.overlap = Overlap(most_calls, spread)
-        self.window, self.eager = Window(), False
+        self.window = Window()
         self.lead, self.full_lead = Lead(), FullLead()
+        self.eager = False
         self._queued: list[Call] = []
         self._first: Call | None = None
         self._answered_s = self._failed_s = self._started_s = float("-inf")
-        self._since_free = self._explained = self._unhindered = self._full_rows = 0
+        self._since_free = self._full_rows = 0
 
     @property
     def fit(self) -> ServiceTimeFit:
@@ -92,7 +93,8 @@ class DispatchClock:
 
     def free_s(self, calls: Sequence[Call]) -> float | None:
         """When a slot is free, given the calls under way, oldest first; None while unknown."""
-        return min(self._slots_free_s(calls) or (), default=None)
+        free_s = self._slots_free_s(calls)
+        return None if free_s is None else min(free_s)
 
     def pair_due(self, calls: Sequence[Call]) -> bool:
         """Whether the next batch should leave as two calls at once."""
@@ -140,7 +142,8 @@ class DispatchClock:
         call.beside = self.expectation.beside(call, before)
         free_s = self._slots_free_s([*before, call])
         call.expected_s = None if free_s is None else free_s[-1]
-        self._full_rows = call.rows if full else self._full_rows
+        if full:
+            self._full_rows = call.rows
         call.held = self.lead.held_until_due(call.started_s - self._answered_s)
         on_purpose = self.overlap.shared or self._since_free >= _FREE_EVERY or self._wants_pair()
         if call.free and self.slots == 1 and call.held and not on_purpose:
@@ -238,13 +241,11 @@ class DispatchClock:
         waited_s = self.expectation.waited_s(call, took_s) or 0.0
         if call.begun_s is not None:
             explained = abs(now_s - call.begun_s - device_s) < _OURS_SHARE * device_s
-            self._explained = self._explained + 1 if explained else 0
+            alone = self.overlap.queued_in_turn(explained=explained)
         else:
             unheld = self.lead.seconds > -max(_UNHELD_SHARE * device_s, _OVERLAP_S)
-            calm = unheld and waited_s < _OURS_SHARE * device_s + TRANSPORT_S
-            self._unhindered = self._unhindered + 1 if calm else 0
-        if self._explained >= _OURS_CALLS or self._unhindered >= _FREE_EVERY:
-            self.overlap.ours_again()
+            alone = self.overlap.free_in_turn(calm=unheld and waited_s < _OURS_SHARE * device_s + TRANSPORT_S)
+        if alone:
             self._forget()
         elif self.lead.holds and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
             self.lead.fade()
@@ -296,4 +297,3 @@ class DispatchClock:
         self.lead.forget()
         self.eager = False
         self._queued.clear()
-        self._explained = self._unhindered = 0

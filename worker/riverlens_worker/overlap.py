@@ -34,6 +34,8 @@ _QUEUE_TIMES, _QUEUE_S = 2.3, 0.02
 _TELL_COST = 2
 """Pairs: that which showed others, and one with a large second call."""
 _OFF_SHARE = 0.25
+_EXPLAINED_CALLS, _CALM_FREE_CALLS = 8, 64
+"""In a row: then nobody else's calls come between ours."""
 _MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
 """Pairs in a row that must say the same."""
 _CALM_CALLS = 128
@@ -81,8 +83,8 @@ class Overlap:
     """
 
     __slots__ = (
-        "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_fewer", "_more",
-        "_most", "_off", "_second_small", "_sooner", "shared", "slots",
+        "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_explained",
+        "_fewer", "_free_calm", "_more", "_most", "_off", "_second_small", "_sooner", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -96,6 +98,7 @@ class Overlap:
         self._calls = 0
         self._below = False
         self._more = self._fewer = self._sooner = self._off = 0
+        self._explained = self._free_calm = 0
         self._calm, self._calm_next = 0, _CALM_CALLS
 
     def pair_due(self, *, suspect: bool, told: int = 0) -> bool:
@@ -179,6 +182,7 @@ class Overlap:
         if self._sooner < _SHARED_PAIRS:
             return False
         self.shared, self._sooner, self._off = True, 0, 0
+        self._explained = self._free_calm = 0
         self._confirmed = self._second_small = False
         self._between = _FIRST_AFTER
         return True
@@ -189,7 +193,27 @@ class Overlap:
         self._between = _SOON_AFTER
         if self._off < _SHARED_PAIRS:
             return False
-        self._off, self._confirmed, self._between = 0, False, _FIRST_AFTER
+        self._off = self._explained = self._free_calm = 0
+        self._confirmed, self._between = False, _FIRST_AFTER
+        return True
+
+    def queued_in_turn(self, *, explained: bool) -> bool:
+        """A call in the shared state was answered that stood behind one of ours; whether the server is ours.
+
+        `explained`: that one and its own cost are all that it took.
+        """
+        self._explained = self._explained + 1 if explained else 0
+        if self._explained < _EXPLAINED_CALLS:
+            return False
+        self.ours_again()
+        return True
+
+    def free_in_turn(self, *, calm: bool) -> bool:
+        """As `queued_in_turn`, of one that stood behind none; `calm`: neither held back nor waiting."""
+        self._free_calm = self._free_calm + 1 if calm else 0
+        if self._free_calm < _CALM_FREE_CALLS:
+            return False
+        self.ours_again()
         return True
 
     def ours_again(self) -> None:
