@@ -1,7 +1,8 @@
 """Reads frames from Kafka under leases, and commits what is settled. Shell, in parts.
 
 Owns membership, leases, ledger, room and commits. `poller` reads, `fetch_gate` says when Kafka is asked,
-`membership` opens and ends leases, `committer` commits; `state` is what they share.
+`checksums` that what came is what was written, `membership` opens and ends leases, `committer` commits;
+`state` is what they share.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -26,6 +28,7 @@ from riverlens_worker.messages import LeasedFrame, Rejected, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
 from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source.checksums import check_here
 from riverlens_worker.source.committer import Committer
 from riverlens_worker.source.fetch_gate import FetchGate
 from riverlens_worker.source.group import Group
@@ -44,6 +47,20 @@ def _instance_id(settings: WorkerSettings) -> str | None:
     return f"{name}-{socket.gethostname()}-{os.getpid()}" if name else None
 
 
+def _consumer_options(settings: WorkerSettings) -> dict[str, Any]:
+    return {
+        **settings.kafka.client_options(),
+        "group_id": settings.group_id,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "session_timeout_ms": settings.session_timeout_ms,
+        "heartbeat_interval_ms": settings.heartbeat_interval_ms,
+        "rebalance_timeout_ms": settings.rebalance_timeout_ms,
+        "max_poll_interval_ms": settings.max_poll_interval_ms,
+        "group_instance_id": _instance_id(settings),
+    }
+
+
 class Source:
     """Frames out through `take`, outcomes back through `settle`. Make it inside the event loop."""
 
@@ -56,17 +73,7 @@ class Source:
         pass_by: Callable[[Sequence[Rejected]], None] = lambda _: None,
     ) -> None:
         """`freshness`: the policies, None where every frame counts; `pass_by` takes on what they drop."""
-        consumer = AIOKafkaConsumer(
-            **settings.kafka.client_options(),
-            group_id=settings.group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=settings.heartbeat_interval_ms,
-            rebalance_timeout_ms=settings.rebalance_timeout_ms,
-            max_poll_interval_ms=settings.max_poll_interval_ms,
-            group_instance_id=_instance_id(settings),
-        )
+        consumer = AIOKafkaConsumer(**_consumer_options(settings), check_crcs=not check_here())
         self._state = SourceState(
             settings=settings,
             metrics=metrics,
