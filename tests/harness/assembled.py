@@ -18,7 +18,7 @@ from riverlens_worker.metrics import Metrics
 from riverlens_worker.model import ServedModel
 from riverlens_worker.pieces import Piece, sift
 from riverlens_worker.pipeline import Pipeline
-from riverlens_worker.publisher.outbox import Outgoing
+from riverlens_worker.publisher.outbox import Entry, Outgoing
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.target import Target
 from tests.harness.scripted_server import LAYOUT
@@ -34,9 +34,11 @@ class Kafka:
         published: offsets of events by partition, as they came.
     """
 
-    def __init__(self, acknowledged: Callable[[Outgoing], None], settle: Callable[[Settled], None]) -> None:
+    def __init__(
+        self, acknowledged: Callable[[Sequence[Outgoing]], None], settle: Callable[[Sequence[Settled]], None]
+    ) -> None:
         self._acknowledged = acknowledged
-        self.pass_over = settle
+        self._settle = settle
         self.commits: dict[int, int] = {}
         self.published: dict[int, list[int]] = defaultdict(list)
 
@@ -54,11 +56,15 @@ class Kafka:
         """Nothing fails."""
         await asyncio.Event().wait()
 
-    async def deliver(self, outgoing: Outgoing) -> None:
+    async def deliver(self, entries: Sequence[Entry]) -> None:
         """As the publisher's delivery."""
-        if outgoing.is_event:
-            self.published[outgoing.partition].append(outgoing.settled.source.offset)
-        self._acknowledged(outgoing)
+        for entry in entries:
+            if isinstance(entry, Settled):
+                self._settle([entry])
+                continue
+            if entry.is_event:
+                self.published[entry.partition].append(entry.settled.source.offset)
+            self._acknowledged([entry])
 
     def waiting(self) -> int:
         """All is acknowledged."""

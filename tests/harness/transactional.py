@@ -33,6 +33,22 @@ class Log:
             self.ended.append(producer)
 
 
+@dataclass
+class Batch:
+    """Records to be sent together, as aiokafka's builder takes them."""
+
+    values: list[bytes] = field(default_factory=list)
+
+    def append(self, *, value: bytes, **__: Any) -> object:
+        """There is always room."""
+        self.values.append(value)
+        return self
+
+    def size(self) -> int:
+        """In bytes, without what goes around them."""
+        return sum(map(len, self.values))
+
+
 class Producer:
     """A producer of a `Log`. Records without a transaction are there at once.
 
@@ -78,6 +94,21 @@ class Producer:
             return done
         (self._log.published if self._open is None else self._open).append((topic, value))
         done.set_result(object())
+        return done
+
+    def create_batch(self) -> Batch:
+        """Of records that are acknowledged or refused together."""
+        return Batch()
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[object]:  # noqa: ARG002  # as aiokafka has it
+        """Acknowledged at once, or refused for one of its records."""
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        errors = [error for value in batch.values if (error := self._log.refuses(topic, value)) is not None]
+        if errors:
+            done.set_exception(errors[0])
+        else:
+            self._log.published += [(topic, value) for value in batch.values]
+            done.set_result(object())
         return done
 
     async def send_offsets_to_transaction(self, offsets: dict[Any, Any], _: str) -> None:

@@ -54,7 +54,7 @@ async def take(source: Source, count: int) -> None:
         while count > 0:
             for frame in await source.take(64):
                 assert isinstance(frame, LeasedFrame)
-                source.settle(Settled(frame, Outcome.PUBLISHED))
+                source.settle([Settled(frame, Outcome.PUBLISHED)])
                 count -= 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -88,9 +88,10 @@ def _worker(log: Log, delivery: str) -> Worker:
     async def committed(_: int) -> int | None:
         return log.committed
 
-    def settle(settled: Settled) -> None:
-        worker.settled.append(settled)
-        settled.source.lease.ledger.settle(settled.source.offset)
+    def settle(settled: Sequence[Settled]) -> None:
+        worker.settled.extend(settled)
+        for each in settled:
+            each.source.lease.ledger.settle(each.source.offset)
         worker.told.set()
 
     settings = WorkerSettings(events="changes", delivery=delivery, transaction_interval_ms=10)

@@ -95,7 +95,7 @@ async def test_a_late_refusal_of_a_commit_ends_only_the_leases_it_was_for() -> N
     first = state.leases.assign(0, 0)
     frame = leased(first, 0)
     first.frames, first.bytes_held = 1, frame.nbytes
-    state.settle(Settled(frame, Outcome.PUBLISHED))
+    state.settle([Settled(frame, Outcome.PUBLISHED)])
 
     async def refused(_: object) -> None:
         state.fence([first])

@@ -43,8 +43,8 @@ async def running(
         return True
 
     ports = LanePorts(
-        lambda outgoing: told.append(outgoing.settled.source.offset),
-        lambda settled: told.append(settled.source.offset),
+        lambda records: told.extend(outgoing.settled.source.offset for outgoing in records),
+        lambda settled: told.extend(each.source.offset for each in settled),
         is_member,
         committed,
         new_producer,

@@ -222,7 +222,7 @@ async def test_a_lease_that_gave_all_back_is_read_again() -> None:
         assert isinstance(frame, LeasedFrame)
         await _settled()
         assert waiting.done() == state.leases.has_room(lease) == (settled > 2)
-        state.settle(Settled(frame, Outcome.DROPPED, "stale"))
+        state.settle([Settled(frame, Outcome.DROPPED, "stale")])
     assert (lease.frames, lease.bytes_held, lease.full) == (0, 0, False)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from riverlens.kafka import connect
@@ -22,6 +22,7 @@ from riverlens_worker.publisher.chooser import Chooser
 from riverlens_worker.publisher.delivery import Delivery
 from riverlens_worker.publisher.notices import LetterNotices
 from riverlens_worker.publisher.outbox import (
+    Entry,
     Outgoing,
     Topics,
     dead_letter_record,
@@ -53,7 +54,7 @@ class PublisherPorts:
     """
 
     results: Channel[Result]
-    settle: Callable[[Settled], None]
+    settle: Callable[[Sequence[Settled]], None]
     may_publish: Callable[[], Awaitable[None]]
     is_member: Callable[[], Awaitable[bool]]
     committed: Callable[[int], Awaitable[int | None]]
@@ -120,12 +121,8 @@ class Publisher:
                 while True:
                     results = await self._ports.results.receive_many(_CHUNK)
                     self._in_hand = len(results)
-                    for result in results:
-                        if isinstance(result, Rejected):
-                            self._ports.left_out((result.source,))
-                        await self._ports.may_publish()
-                        await self._restore_order(result)
-                        self._in_hand -= 1
+                    await self._publish(results)
+                    self._in_hand = 0
             except EndOfStream:
                 pass
             await self._delivery.flush()
@@ -143,28 +140,44 @@ class Publisher:
         """These partitions' leases are fenced."""
         self._delivery.release(partitions)
 
-    async def _restore_order(self, result: Result) -> None:
-        source = result.source.source if isinstance(result, Prediction) else result.source
+    async def _publish(self, results: Sequence[Result]) -> None:
+        """Hand on what is next in its partition's order; the others wait for their turn."""
+        rejected = [result.source for result in results if isinstance(result, Rejected)]
+        if rejected:
+            self._ports.left_out(rejected)
+        ready = [each for result in results for each in self._in_order(result)]
+        entries = [entry for each in ready if (entry := self._entry(each)) is not None]
+        if entries:
+            # Last of all: from here on nothing waits but for Kafka.
+            await self._ports.may_publish()
+            await self._delivery.deliver(entries)
+
+    def _in_order(self, result: Result) -> list[Result]:
+        source = _frame_of(result)
         lease = source.lease
         if lease not in self._order:
             self._forget_fenced()
             self._order[lease] = Resequencer()
-        for ready in self._order[lease].push(source.ordinal, result):
-            await self._emit(ready, lease)
+        return self._order[lease].push(source.ordinal, result)
 
-    async def _emit(self, result: Result, lease: PartitionLease) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        source = result.source.source if isinstance(result, Prediction) else result.source
+    def _entry(self, result: Result) -> Entry | None:
+        """What is to be delivered for a result; None where that is the partition's next owner's."""
+        source = _frame_of(result)
+        lease = source.lease
         if isinstance(result, Rejected) and result.outcome is Outcome.FENCED:
             # Nothing behind a fenced frame may pass it: the next owner publishes it first.
             self._cut.add(lease)
         if lease.fenced or lease in self._cut:
-            self._ports.settle(Settled(source, Outcome.FENCED))
-            return
+            self._ports.settle([Settled(source, Outcome.FENCED)])
+            return None
         if isinstance(result, Prediction):
             self._observe_stages(result)
             if self._chooser is not None:
                 result = self._chooser.choose(result)
+        return self._recorded(result)
+
+    def _recorded(self, result: Result) -> Entry:
+        now_ms = time.time_ns() // 1_000_000
         if isinstance(result, Prediction):
             outgoing = event_record(result, self._topics, now_ms)
         elif result.outcome is Outcome.DEAD_LETTERED:
@@ -174,11 +187,8 @@ class Publisher:
         else:
             if self._tracer is not None:
                 self._tracer.passed_over(result)
-            self._delivery.pass_over(Settled(source, result.outcome, result.reason))
-            return
-        if self._tracer is not None:
-            outgoing = with_trace(outgoing, self._tracer.record_made(result))
-        await self._delivery.deliver(outgoing)
+            return Settled(result.source, result.outcome, result.reason)
+        return outgoing if self._tracer is None else with_trace(outgoing, self._tracer.record_made(result))
 
     def _observe_stages(self, prediction: Prediction) -> None:
         """The stages that the event's `timing_ms` tells; predict and publish are timed where they happen."""
@@ -196,19 +206,30 @@ class Publisher:
         if self._chooser is not None:
             self._chooser.forget(gone)
 
-    def _acknowledged(self, outgoing: Outgoing) -> None:
-        source = outgoing.settled.source
-        if outgoing.is_event and not source.lease.fenced:
-            metrics = self._metrics
-            metrics.frame_latency.observe(max(0.0, time.time() - outgoing.captured_at_ms / 1000))
-            if outgoing.answered_s is not None:
-                metrics.stage[Stage.PUBLISH].observe(time.monotonic() - outgoing.answered_s)
-            metrics.camera_frames(source.frame.camera_id).inc()
-        if outgoing.traced is not None and self._tracer is not None:
-            outcome = Outcome.FENCED if source.lease.fenced else outgoing.settled.outcome
-            self._tracer.settled(outgoing.traced, outcome)
-        if outgoing.settled.outcome is Outcome.DEAD_LETTERED and not source.lease.fenced:
-            self._notices.tell(outgoing, time.monotonic())
-            if self._chooser is not None:
-                self._chooser.dead_lettered(outgoing.settled)
-        self._ports.settle(outgoing.settled)
+    def _acknowledged(self, records: Sequence[Outgoing]) -> None:
+        wall_s, now_s = time.time(), time.monotonic()
+        for outgoing in records:
+            fenced = outgoing.settled.source.lease.fenced
+            if outgoing.traced is not None and self._tracer is not None:
+                outcome = Outcome.FENCED if fenced else outgoing.settled.outcome
+                self._tracer.settled(outgoing.traced, outcome)
+            if fenced:
+                continue
+            if outgoing.is_event:
+                self._observe_event(outgoing, wall_s, now_s)
+            elif outgoing.settled.outcome is Outcome.DEAD_LETTERED:
+                self._notices.tell(outgoing, now_s)
+                if self._chooser is not None:
+                    self._chooser.dead_lettered(outgoing.settled)
+        self._ports.settle([outgoing.settled for outgoing in records])
+
+    def _observe_event(self, outgoing: Outgoing, wall_s: float, now_s: float) -> None:
+        metrics = self._metrics
+        metrics.frame_latency.observe(max(0.0, wall_s - outgoing.captured_at_ms / 1000))
+        if outgoing.answered_s is not None:
+            metrics.stage[Stage.PUBLISH].observe(now_s - outgoing.answered_s)
+        metrics.camera_frames(outgoing.settled.source.frame.camera_id).inc()
+
+
+def _frame_of(result: Result) -> LeasedFrame:
+    return result.source.source if isinstance(result, Prediction) else result.source

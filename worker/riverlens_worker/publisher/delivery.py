@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from riverlens_worker.messages import Settled
-from riverlens_worker.publisher.outbox import Outgoing
+from riverlens_worker.publisher.outbox import Entry
 
 
 class Delivery(Protocol):
@@ -22,11 +21,11 @@ class Delivery(Protocol):
             PublishError: Kafka does not let this worker write.
         """
 
-    async def deliver(self, outgoing: Outgoing) -> None:
-        """Take one record; it is acknowledged later, or given up where its lease was fenced."""
+    async def deliver(self, entries: Sequence[Entry]) -> None:
+        """Take records, and frames that become none: each has its turn in its partition's order.
 
-    def pass_over(self, settled: Settled) -> None:
-        """A frame that becomes no record has its turn."""
+        A record is acknowledged later, or given up where its lease was fenced.
+        """
 
     def waiting(self) -> int:
         """How many entries are not acknowledged yet."""

@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -26,9 +27,9 @@ from riverlens.kafka_producer import TOO_LARGE, Verdict, end_client, judge
 from riverlens_worker.backoff import Backoff
 from riverlens_worker.channel import Signal
 from riverlens_worker.errors import PublishError
-from riverlens_worker.messages import LeasedFrame, Settled
+from riverlens_worker.messages import Settled
 from riverlens_worker.offsets import PartitionLease
-from riverlens_worker.publisher.outbox import Outgoing, instead
+from riverlens_worker.publisher.outbox import Entry, Outgoing, instead, source_of
 from riverlens_worker.publisher.producer import forbidden
 from riverlens_worker.settings import WorkerSettings
 
@@ -41,9 +42,6 @@ _TOLD_EVERY = 10
 
 _RUIN = (KafkaError, OSError, TimeoutError, AssertionError, asyncio.InvalidStateError, IllegalOperation)
 """What a failed transaction raises; the last three where aiokafka finds its state gone wrong in mid-burst."""
-
-Entry = Outgoing | Settled
-"""A record to publish, or a frame that becomes none and only moves the offset on."""
 
 
 class RuinedError(Exception):
@@ -61,8 +59,8 @@ class LanePorts:
         new_producer: a started transactional producer of a partition; raises aiokafka's errors.
     """
 
-    acknowledged: Callable[[Outgoing], None]
-    settle: Callable[[Settled], None]
+    acknowledged: Callable[[Sequence[Outgoing]], None]
+    settle: Callable[[Sequence[Settled]], None]
     is_member: Callable[[], Awaitable[bool]]
     committed: Callable[[int], Awaitable[int | None]]
     new_producer: Callable[[int], Awaitable[Any]]
@@ -91,8 +89,8 @@ class Lane:
 
     def add(self, entry: Entry) -> None:
         """Append the next entry of the lease; one that a former owner published meanwhile is done with."""
-        if _source_of(entry).offset < self._done_below:
-            self._tell(entry)
+        if source_of(entry).offset < self._done_below:
+            self._tell([entry])
             return
         self._entries.append(entry)
         self.changed.fire()
@@ -146,7 +144,7 @@ class Lane:
     async def _burst(self, count: int) -> None:
         """Begin, send all, add the offset, see every record acknowledged, commit."""
         producer, group_id = self._producer, self._settings.group_id
-        last = _source_of(self._entries[count - 1])
+        last = source_of(self._entries[count - 1])
         offset = {
             TopicPartition(self.lease.topic, self.lease.partition): OffsetAndMetadata(last.offset + 1, "")
         }
@@ -238,22 +236,18 @@ class Lane:
         if committed is not None:
             # Frames below it that are still at the model server are published as well.
             self._done_below = committed
-            self._acknowledge(sum(_source_of(entry).offset < committed for entry in self._entries))
+            self._acknowledge(sum(source_of(entry).offset < committed for entry in self._entries))
 
     def _acknowledge(self, count: int) -> None:
         """The first entries are done with: committed, or fenced with their lease."""
         done: Sequence[Entry] = self._entries[:count]
         del self._entries[:count]
-        for entry in done:
-            self._tell(entry)
+        self._tell(done)
         self.changed.fire()
 
-    def _tell(self, entry: Entry) -> None:
-        if isinstance(entry, Outgoing):
-            self._ports.acknowledged(entry)
-        else:
-            self._ports.settle(entry)
-
-
-def _source_of(entry: Entry) -> LeasedFrame:
-    return entry.settled.source if isinstance(entry, Outgoing) else entry.source
+    def _tell(self, done: Sequence[Entry]) -> None:
+        for kind, entries in groupby(done, type):
+            tell: Callable[[Sequence[Any]], None] = (
+                self._ports.acknowledged if kind is Outgoing else self._ports.settle
+            )
+            tell(list(entries))

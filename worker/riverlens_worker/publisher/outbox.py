@@ -11,7 +11,7 @@ from riverlens.drop import Drop
 from riverlens.event import Event, Model
 from riverlens.frame import TRACEPARENT
 from riverlens_worker.message import message
-from riverlens_worker.messages import Outcome, Prediction, Rejected, Settled
+from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled
 from riverlens_worker.spans import Traced
 
 _MOST_KEY_BYTES = 1024
@@ -46,6 +46,15 @@ class Outgoing:
     def is_event(self) -> bool:
         """Whether this is an event, not a dead letter."""
         return self.settled.outcome is Outcome.PUBLISHED
+
+
+Entry = Outgoing | Settled
+"""A record to publish, or a frame that becomes none and only moves the offset on."""
+
+
+def source_of(entry: Entry) -> LeasedFrame:
+    """The frame that an entry is about."""
+    return entry.settled.source if isinstance(entry, Outgoing) else entry.source
 
 
 class Outbox:

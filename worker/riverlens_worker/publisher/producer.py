@@ -10,6 +10,8 @@ from riverlens.kafka import connect, require_topic
 from riverlens.kafka_refusals import missing_right
 from riverlens_worker.settings import WorkerSettings
 
+MAX_BATCH_BYTES = 1024 * 1024
+"""Of one partition's records in one request."""
 _OVERHEAD_BYTES = 1024 * 1024
 
 
@@ -35,7 +37,7 @@ def producer_options(settings: WorkerSettings) -> dict[str, Any]:
         **settings.kafka.client_options(),
         "acks": "all",
         "enable_idempotence": True,
-        "max_batch_size": 1024 * 1024,
+        "max_batch_size": MAX_BATCH_BYTES,
         "max_request_size": settings.max_frame_bytes + _OVERHEAD_BYTES,
     }
 

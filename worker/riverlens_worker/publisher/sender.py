@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -20,13 +21,18 @@ from riverlens_worker.backoff import Backoff
 from riverlens_worker.channel import Signal
 from riverlens_worker.errors import PublishError
 from riverlens_worker.messages import Settled
-from riverlens_worker.publisher.outbox import Outbox, Outgoing, instead
-from riverlens_worker.publisher.producer import forbidden, producer_options
+from riverlens_worker.publisher.outbox import Entry, Outbox, Outgoing, instead
+from riverlens_worker.publisher.producer import MAX_BATCH_BYTES, forbidden, producer_options
 from riverlens_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
 _GRACE_S = 5.0
+
+Place = tuple[str, int]
+"""Topic, and the frame's partition number."""
+Numbered = tuple[int, Outgoing]
+"""A record and its number in the outbox."""
 
 
 class Sender:
@@ -35,8 +41,8 @@ class Sender:
     def __init__(
         self,
         settings: WorkerSettings,
-        acknowledged: Callable[[Outgoing], None],
-        settle: Callable[[Settled], None],
+        acknowledged: Callable[[Sequence[Outgoing]], None],
+        settle: Callable[[Sequence[Settled]], None],
     ) -> None:
         self._settings = settings
         self._acknowledged = acknowledged
@@ -49,7 +55,8 @@ class Sender:
         self._changed = Signal()
         self._order = asyncio.Lock()
         self._backoff = Backoff()
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: set[Place] = set()
+        self._under_way: Counter[Place] = Counter()
 
     async def start(self) -> None:
         """Connect; raises aiokafka's own errors."""
@@ -61,24 +68,25 @@ class Sender:
             raise
         self._producer = producer
         self._seen.clear()
+        self._under_way.clear()
         self._generation += 1
         self._failure = None
 
-    async def deliver(self, outgoing: Outgoing) -> None:
-        """Hand one record to the producer; waits while it is being replaced, or its buffer is full."""
-        async with self._order:
-            if outgoing.settled.source.lease.fenced:
-                # Fenced while this waited: what was sent before it may have been left to the next owner.
-                self._acknowledged(outgoing)
-                return
-            number = self._outbox.add(outgoing)
-            # After a failure the next producer sends it, behind what failed: nothing may pass that.
-            if self._failure is None:
-                await self._send(number, outgoing)
+    async def deliver(self, entries: Sequence[Entry]) -> None:
+        """Hand records to the producer; waits while it is being replaced, or its buffer is full.
 
-    def pass_over(self, settled: Settled) -> None:
-        """Settled at once: its offset is committed only when those before it are settled too."""
-        self._settle(settled)
+        A frame that becomes none is settled at once: its offset is committed only when those before it are.
+        """
+        async with self._order:
+            by_place: dict[Place, list[Numbered]] = {}
+            for entry in entries:
+                if isinstance(entry, Outgoing):
+                    place = entry.topic, entry.partition
+                    by_place.setdefault(place, []).append((self._outbox.add(entry), entry))
+                else:
+                    self._settle([entry])
+            for place, records in by_place.items():
+                await self._post(place, records)
 
     async def take_over(self, partitions: Iterable[int]) -> None:
         """Nothing to do: the group alone says whose a partition is."""
@@ -117,16 +125,59 @@ class Sender:
         if self._producer is not None:
             await end_client(self._producer, grace_s=timeout_s)
 
+    async def _post(self, place: Place, records: list[Numbered]) -> None:
+        """Send records of one place: together where nothing is under way there, else one by one.
+
+        Behind what is under way aiokafka would keep a batch waiting, and all other places with it; single
+        records it puts together itself.
+        """
+        if len(records) > 1 and not self._under_way[place] and self._failure is None:
+            records = await self._send_together(place, records)
+        for number, outgoing in records:
+            # After a failure the next producer sends it, behind what failed: nothing may pass that.
+            if self._failure is None and not self._left_to_another(number, outgoing):
+                await self._send(number, outgoing)
+
+    async def _send_together(self, place: Place, records: list[Numbered]) -> list[Numbered]:
+        """Send as many of the first as go into one batch: one future for all of them. Returns the rest."""
+        try:
+            if not await self._is_there(place):
+                return records
+            batch = self._producer.create_batch()
+            posted, rest = self._fill(batch, records)
+            # A first record is taken whatever its size; sent alone it is refused for it.
+            if len(posted) < 2 or batch.size() > MAX_BATCH_BYTES:  # noqa: PLR2004  # together
+                return records
+            topic, partition = place
+            self._follow(await self._producer.send_batch(batch, topic, partition=partition), place, posted)
+        except Exception as error:  # noqa: BLE001  # a ruined producer raises KafkaError and worse
+            self._fail(error)
+            return records
+        return rest
+
+    def _fill(self, batch: Any, records: list[Numbered]) -> tuple[list[int], list[Numbered]]:
+        """Fill the batch while there is room; returns the numbers of what it holds, and the other records."""
+        posted: list[int] = []
+        for place, (number, outgoing) in enumerate(records):
+            if self._left_to_another(number, outgoing):
+                continue
+            headers = list(outgoing.headers)
+            if batch.append(timestamp=None, key=outgoing.key, value=outgoing.value, headers=headers) is None:
+                return posted, records[place:]
+            posted.append(number)
+        return posted, []
+
     async def _send(self, number: int, outgoing: Outgoing) -> asyncio.Future[Any] | None:
         """Returns the delivery's future; None where the record could not even be handed over."""
-        generation = self._generation
+        place = outgoing.topic, outgoing.partition
         try:
+            # The frame's own partition number where the topic has it, else the key decides.
             future: asyncio.Future[Any] = await self._producer.send(
                 outgoing.topic,
                 outgoing.value,
                 key=outgoing.key,
                 headers=list(outgoing.headers),
-                partition=await self._partition(outgoing),
+                partition=outgoing.partition if await self._is_there(place) else None,
             )
         except TOO_LARGE as error:
             await self._set_aside(number, outgoing, error)
@@ -134,36 +185,43 @@ class Sender:
         except Exception as error:  # noqa: BLE001  # a ruined producer raises KafkaError and worse
             self._fail(error)
             return None
-        future.add_done_callback(lambda done: self._delivered(number, generation, done))
+        self._follow(future, place, [number])
         return future
 
-    async def _partition(self, outgoing: Outgoing) -> int | None:
-        """The frame's own partition number where the topic has it, else the key decides."""
-        place = outgoing.topic, outgoing.partition
+    async def _is_there(self, place: Place) -> bool:
+        """Whether the topic has this partition."""
+        topic, partition = place
         if place not in self._seen:
-            there = await self._producer.partitions_for(outgoing.topic)
-            if not there or outgoing.partition not in there:
-                return None
+            there = await self._producer.partitions_for(topic)
+            if not there or partition not in there:
+                return False
             # Topics lose partitions only where they are made anew: this producer fails then.
             self._seen.add(place)
-        return outgoing.partition
+        return True
 
-    def _delivered(self, number: int, generation: int, done: asyncio.Future[Any]) -> None:
+    def _follow(self, future: asyncio.Future[Any], place: Place, numbers: list[int]) -> None:
+        generation = self._generation
+        self._under_way[place] += 1
+        future.add_done_callback(lambda done: self._delivered(numbers, place, generation, done))
+
+    def _delivered(
+        self, numbers: list[int], place: Place, generation: int, done: asyncio.Future[Any]
+    ) -> None:
         if done.cancelled():
             error: BaseException | None = asyncio.CancelledError()
         else:
             error = done.exception()
         if generation != self._generation:
-            return  # a replaced producer's: the record was sent again
+            return  # a replaced producer's: the records were sent again
+        self._under_way[place] -= 1
         if error is not None:
             self._fail(error)
             return
         if done.result() is None:
-            return  # given up when the producer ended: nobody knows, so it is sent again
+            return  # given up when the producer ended: nobody knows, so they are sent again
         self._failures = 0
-        outgoing = self._outbox.acknowledge(number)
-        if outgoing is not None:
-            self._acknowledged(outgoing)
+        records = [self._outbox.acknowledge(number) for number in numbers]
+        self._acknowledged([outgoing for outgoing in records if outgoing is not None])
         if not len(self._outbox):
             self._changed.fire()
 
@@ -202,11 +260,16 @@ class Sender:
     def _drop_fenced(self) -> None:
         """What belongs to partitions that moved on meanwhile is their next owner's to publish."""
         for number, outgoing in self._outbox.waiting():
-            if outgoing.settled.source.lease.fenced:
-                self._outbox.acknowledge(number)
-                self._acknowledged(outgoing)
+            self._left_to_another(number, outgoing)
         if not len(self._outbox):
             self._changed.fire()
+
+    def _left_to_another(self, number: int, outgoing: Outgoing) -> bool:
+        """Whether its partition has moved on: what came before it may have been left to the next owner."""
+        fenced = outgoing.settled.source.lease.fenced
+        if fenced and self._outbox.acknowledge(number) is not None:
+            self._acknowledged([outgoing])
+        return fenced
 
     async def _await_verdict(self, number: int, outgoing: Outgoing, future: asyncio.Future[Any]) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from riverlens_worker.errors import PublishError
 from riverlens_worker.messages import Settled
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.publisher.lane import Lane, LanePorts
-from riverlens_worker.publisher.outbox import Outgoing
+from riverlens_worker.publisher.outbox import Entry, Outgoing, source_of
 from riverlens_worker.publisher.producer import producer_options, transactional_id
 from riverlens_worker.settings import WorkerSettings
 
@@ -47,8 +47,8 @@ class Transactions:
     def __init__(
         self,
         settings: WorkerSettings,
-        acknowledged: Callable[[Outgoing], None],
-        settle: Callable[[Settled], None],
+        acknowledged: Callable[[Sequence[Outgoing]], None],
+        settle: Callable[[Sequence[Settled]], None],
         group: GroupPorts,
     ) -> None:
         self._settings = settings
@@ -73,21 +73,16 @@ class Transactions:
         assert self._failure is not None  # noqa: S101  # just waited for; mypy cannot know
         raise self._failure
 
-    async def deliver(self, outgoing: Outgoing) -> None:
-        """Add one record to its lane. Never waits: a lease's room bounds what a lane holds."""
-        lane = self._lane(outgoing.settled.source.lease)
-        if lane is None:
-            self._acknowledged(outgoing)
-        else:
-            lane.add(outgoing)
-
-    def pass_over(self, settled: Settled) -> None:
-        """The offset moves on with the next transaction."""
-        lane = self._lane(settled.source.lease)
-        if lane is None:
-            self._ports.settle(settled)
-        else:
-            lane.add(settled)
+    async def deliver(self, entries: Sequence[Entry]) -> None:
+        """Add entries to their lanes. Never waits: a lease's room bounds what a lane holds."""
+        for entry in entries:
+            lane = self._lane(source_of(entry).lease)
+            if lane is not None:
+                lane.add(entry)
+            elif isinstance(entry, Outgoing):
+                self._acknowledged([entry])
+            else:
+                self._ports.settle([entry])
 
     def waiting(self) -> int:
         """Entries whose transaction is not committed."""

@@ -182,8 +182,8 @@ class Source:
         """Frames that have gone stale while nobody took them; they wait no more."""
         return self._state.admission.sweep(now_s)
 
-    def settle(self, settled: Settled) -> None:
-        """This frame has its outcome. Exactly once a frame."""
+    def settle(self, settled: Sequence[Settled]) -> None:
+        """These frames have their outcome. Exactly once a frame."""
         self._state.settle(settled)
 
     def hold(self, source: LeasedFrame, fetched: bytes) -> LeasedFrame:

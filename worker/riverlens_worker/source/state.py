@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -81,20 +82,26 @@ class SourceState:
         """The lease's partition in aiokafka's words."""
         return TopicPartition(lease.topic, lease.partition)
 
-    def settle(self, settled: Settled) -> None:
-        """Room back, offset closed, outcome counted. Exactly once a frame."""
-        source = settled.source
-        outcome = Outcome.FENCED if source.lease.fenced else settled.outcome
-        reason = "" if outcome is Outcome.FENCED else settled.reason
-        self.admission.release(source)
-        has_room_again = self.leases.settle(source, fenced=outcome is Outcome.FENCED)
-        self.metrics.frames(outcome.value, reason).inc()
-        if outcome is Outcome.DROPPED:
-            self.metrics.camera_drops(source.frame.camera_id, reason).inc()
-        self.metrics.in_flight_frames.dec()
-        self.metrics.in_flight_bytes.dec(source.nbytes)
+    def settle(self, settled: Sequence[Settled]) -> None:
+        """Room back, offsets closed, outcomes counted. Exactly once a frame."""
+        outcomes: Counter[tuple[str, str]] = Counter()
         # Each wakes whoever waits, and only references wait for less.
-        if has_room_again or not len(source.lease.ledger) or self.settings.reference_prefixes:
+        wakes = bool(self.settings.reference_prefixes)
+        for each in settled:
+            source = each.source
+            fenced = source.lease.fenced or each.outcome is Outcome.FENCED
+            outcome, reason = (Outcome.FENCED, "") if fenced else (each.outcome, each.reason)
+            self.admission.release(source)
+            has_room_again = self.leases.settle(source, fenced=fenced)
+            wakes = wakes or has_room_again or not len(source.lease.ledger)
+            outcomes[outcome.value, reason] += 1
+            if outcome is Outcome.DROPPED:
+                self.metrics.camera_drops(source.frame.camera_id, reason).inc()
+        for (name, reason), count in outcomes.items():
+            self.metrics.frames(name, reason).inc(count)
+        self.metrics.in_flight_frames.dec(len(settled))
+        self.metrics.in_flight_bytes.dec(sum(each.source.nbytes for each in settled))
+        if wakes:
             self.changed.fire()
 
     def hold(self, source: LeasedFrame, fetched: bytes) -> LeasedFrame:
@@ -153,7 +160,7 @@ class SourceState:
         for item in self.admission.purge(lease):
             source = item.source if isinstance(item, Rejected) else item
             if self.freshness is None:
-                self.settle(Settled(source, Outcome.FENCED))
+                self.settle([Settled(source, Outcome.FENCED)])
             else:
                 # A newer frame may have been taken before this one: nothing may be published past it.
                 self.pass_by([fenced(source)])
