@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,8 +24,7 @@ _BOX_STEPS = 10_000
 _SCORE_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(NamedTuple):
     """One object found: `box` is (x1, y1, x2, y2), each 0..1 of the image as a person sees it.
 
     `zones` names the zones it stands in; None where the worker has none for its camera.

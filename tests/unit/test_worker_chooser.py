@@ -61,7 +61,7 @@ def test_with_filters_alone_every_frame_is_an_event() -> None:
 def test_what_filters_leave_out_is_no_change() -> None:
     """Counts are those of what events would tell."""
     lease = PartitionLease("frames", 0)
-    person = replace(CAR, label="person")
+    person = CAR._replace(label="person")
     answers = [_answered(lease, 0), _answered(lease, 1, CAR), _answered(lease, 2, CAR, person)]
     assert _events(_chooser(only_labels="person", events="changes"), answers) == [0, 2]
 
@@ -69,7 +69,7 @@ def test_what_filters_leave_out_is_no_change() -> None:
 def test_with_zones_only_what_stands_in_one_counts() -> None:
     """A car that passes outside is no event; one that comes to the door is."""
     lease = PartitionLease("frames", 0)
-    outside = replace(CAR, box=(0.1, 0.1, 0.2, 0.5))
+    outside = CAR._replace(box=(0.1, 0.1, 0.2, 0.5))
     answers = [_answered(lease, 0), _answered(lease, 1, outside), _answered(lease, 2, outside, CAR)]
     chooser = _chooser(zones=[DOOR], events="changes")
     assert _events(chooser, answers) == [0, 2]

@@ -209,12 +209,22 @@ def test_a_letterboxed_image_fits_in_its_proportions(size: tuple[int, int], fed:
     assert place.inner_width == width or place.inner_height == height
     assert 0 <= width - place.inner_width - 2 * place.left <= 1
     assert 0 <= height - place.inner_height - 2 * place.top <= 1
-    box = np.array([[[0.1, 0.2, 0.7, 0.9]]], np.float32)
+    box = np.array([[0.1, 0.2, 0.7, 0.9]], np.float32)
     inner = np.array([place.inner_width, place.inner_height] * 2)
     pixels = (box * inner + np.array([place.left, place.top] * 2)).astype(np.float32)
-    np.testing.assert_allclose(to_fractions(pixels, [place], in_pixels=True), box, atol=1e-4)
+    np.testing.assert_allclose(to_fractions(pixels, [place], np.array([0]), in_pixels=True), box, atol=1e-4)
     fractions = (pixels / np.array([width, height] * 2)).astype(np.float32)
-    np.testing.assert_allclose(to_fractions(fractions, [place], in_pixels=False), box, atol=1e-4)
+    np.testing.assert_allclose(
+        to_fractions(fractions, [place], np.array([0]), in_pixels=False), box, atol=1e-4
+    )
+
+
+def test_each_box_goes_back_into_its_own_image() -> None:
+    """A call holds images of several sizes, and none, one or many boxes of each."""
+    places = [letterboxed(size, 100, 100) for size in ((100, 50), (50, 100), (100, 100))]
+    middle = np.array([[0.0, 0.0, 1.0, 0.5]] * 3, np.float32)
+    found = to_fractions(middle, places, np.array([2, 0, 0]), in_pixels=False)
+    assert found.tolist() == [[0, 0, 1, 0.5], [0, -0.5, 1, 0.5], [0, -0.5, 1, 0.5]]
 
 
 def test_a_letterboxed_row_holds_the_image_in_gray() -> None:

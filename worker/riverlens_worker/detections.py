@@ -206,21 +206,28 @@ def _detections(
     kept = scores >= reading.min_score
     if rule.count is not None:
         kept &= np.arange(scores.shape[1]) < _counts(arrays, rule.count, scores)[:, None]
+    # From here on only what was found: a row may have thousands of boxes, and a few that count.
+    row, place = np.nonzero(kept[:rows])
+    boxes, scores, classes = (each[row, place] for each in (table.boxes, scores, classes))
     # What is no number is no finding: JSON could not hold it.
-    kept &= np.isfinite(table.boxes).all(axis=2) & np.isfinite(scores) & np.isfinite(classes)
-    corners = to_corners(table.boxes, rule.order or table.order)[:rows]
+    sound = np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & np.isfinite(classes)
+    if not sound.all():
+        row, boxes, scores, classes = row[sound], boxes[sound], scores[sound], classes[sound]
+    corners = to_corners(boxes, rule.order or table.order)
     if needs_places(layout):
-        corners = to_fractions(corners, places, in_pixels=bool(rule.in_pixels))
+        corners = to_fractions(corners, places, row, in_pixels=bool(rule.in_pixels))
     # Inside the image, corners in order.
     corners = np.clip(corners, 0, 1)
-    corners[:, :, 2:] = np.maximum(corners[:, :, :2], corners[:, :, 2:])
+    corners[:, 2:] = np.maximum(corners[:, :2], corners[:, 2:])
+    ends = pairwise(np.searchsorted(row, np.arange(rows + 1)).tolist())
     iou = rule.nms_iou or (DEFAULT_IOU if table.classes is None else None)
-    if iou is None:
-        return _ranked(corners, scores[:rows], classes[:rows], kept[:rows], reading)
-    return [
-        Answer(detections=_suppressed(corners[row], scores[row], classes[row], kept[row], reading, iou))
-        for row in range(rows)
-    ]
+    if iou is not None:
+        parts = ((corners[a:b], scores[a:b], classes[a:b]) for a, b in ends)
+        return [Answer(detections=_suppressed(*part, reading, iou)) for part in parts]
+    # All rows at once, best scores first: a row at a time, NumPy's calls cost more than their work.
+    order = np.lexsort((-scores, row))
+    found = _found(corners[order], scores[order], classes[order], reading)
+    return [Answer(detections=found[a:b][: reading.max_detections]) for a, b in ends]
 
 
 def _best(table: Table, *, logits: bool) -> tuple[Numbers, Numbers]:
@@ -250,38 +257,18 @@ def _numbers(arrays: Arrays, alias: str) -> Numbers:
         raise MisshapenReplyError(f"output {alias!r} holds {arrays[alias].dtype}, not numbers") from None
 
 
-def _ranked(
-    corners: Numbers, scores: Numbers, classes: Numbers, kept: NDArray[np.bool_], reading: Reading
-) -> list[Answer]:
-    """All rows at once, best scores first: a row at a time, NumPy's calls cost more than their work."""
-    rows, places = np.nonzero(kept)
-    order = np.lexsort((-scores[rows, places], rows))
-    rows, places = rows[order], places[order]
-    found = _found(corners[rows, places], scores[rows, places], classes[rows, places], reading)
-    ends = np.searchsorted(rows, np.arange(len(kept)), side="right").tolist()
-    return [Answer(detections=found[a:b][: reading.max_detections]) for a, b in pairwise([0, *ends])]
-
-
-def _suppressed(  # noqa: PLR0917  # one row of each of the four arrays
-    corners: Numbers,
-    scores: Numbers,
-    classes: Numbers,
-    kept: NDArray[np.bool_],
-    reading: Reading,
-    iou: float,
+def _suppressed(
+    corners: Numbers, scores: Numbers, classes: Numbers, reading: Reading, iou: float
 ) -> list[Detection]:
     """One row without boxes that overlap a better one of their class."""
-    corners, scores, classes = corners[kept], scores[kept], classes[kept]
     best = suppress(corners, scores, classes, iou, reading.max_detections)
     return _found(corners[best], scores[best], classes[best], reading)
 
 
 def _found(boxes: Numbers, scores: Numbers, classes: Numbers, reading: Reading) -> list[Detection]:
-    columns = boxes.tolist(), scores.tolist(), classes.astype(np.int64).tolist()
-    return [
-        Detection(name_of(reading.labels, number), number, score, (x1, y1, x2, y2))
-        for (x1, y1, x2, y2), score, number in zip(*columns, strict=True)
-    ]
+    numbers = classes.astype(np.int64).tolist()
+    names = [name_of(reading.labels, number) for number in numbers]
+    return list(map(Detection, names, numbers, scores.tolist(), map(tuple, boxes.tolist())))
 
 
 def _classes(values: Numbers, reading: Reading) -> Answer:

@@ -62,18 +62,19 @@ def _whole(width: int, height: int) -> Place:
 
 
 def to_fractions(
-    corners: NDArray[np.float32], places: Sequence[Place], *, in_pixels: bool
+    corners: NDArray[np.float32], places: Sequence[Place], image: NDArray[np.intp], *, in_pixels: bool
 ) -> NDArray[np.float32]:
-    """Boxes [N,K,4] (x1, y1, x2, y2) of what was fed become fractions of the images in it.
+    """Boxes [M,4] (x1, y1, x2, y2) of what was fed become fractions of the images in it.
 
     Args:
         corners: in pixels of what was fed, or fractions of it.
-        places: one for each of the N.
+        places: one for each image.
+        image: [M], which of the images each box is of.
         in_pixels: which of the two.
     """
-    fed = np.array([(p.width, p.height) * 2 for p in places], np.float32)[:, None, :]
-    start = np.array([(p.left, p.top) * 2 for p in places], np.float32)[:, None, :]
-    inner = np.array([(p.inner_width, p.inner_height) * 2 for p in places], np.float32)[:, None, :]
+    fed = np.array([(p.width, p.height) * 2 for p in places], np.float32)[image]
+    start = np.array([(p.left, p.top) * 2 for p in places], np.float32)[image]
+    inner = np.array([(p.inner_width, p.inner_height) * 2 for p in places], np.float32)[image]
     pixels = corners if in_pixels else corners * fed
     fractions: NDArray[np.float32] = (pixels - start) / inner
     return fractions
