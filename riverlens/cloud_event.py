@@ -28,20 +28,20 @@ def envelope(
 ) -> list[tuple[str, bytes]]:
     """The attributes, and the frame's trace context, only those that have a value."""
     pairs = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", ce_id),
-        ("ce_type", ce_type),
+        ("ce_specversion", b"1.0"),
+        ("ce_id", ce_id.encode("utf-8", "replace")),
+        ("ce_type", ce_type.encode()),
         ("ce_source", _uri_of(camera_id)),
-        ("ce_time", to_rfc3339(captured_at_ms)),
-        ("content-type", "application/json"),
+        ("ce_time", to_rfc3339(captured_at_ms).encode()),
+        ("content-type", b"application/json"),
     ]
     if frame_id is not None:
-        pairs.append(("ce_subject", frame_id))
+        pairs.append(("ce_subject", frame_id.encode("utf-8", "replace")))
     if traceparent is not None:
-        pairs.append(("traceparent", traceparent))
-    return [(name, value.encode("utf-8", "replace")) for name, value in pairs]
+        pairs.append(("traceparent", traceparent.encode("utf-8", "replace")))
+    return pairs
 
 
 @lru_cache(maxsize=1024)
-def _uri_of(camera_id: str) -> str:
-    return "/cameras/" + quote(camera_id, safe=_PATH_CHARS, errors="replace")
+def _uri_of(camera_id: str) -> bytes:
+    return b"/cameras/" + quote(camera_id, safe=_PATH_CHARS, errors="replace").encode()

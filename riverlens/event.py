@@ -142,11 +142,11 @@ class Event:
 
 def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]:
     # Fractions are never negative: adding a half and cutting off rounds them, in a third of round()'s time.
-    x1, y1, x2, y2 = found.box
+    label, class_id, score, (x1, y1, x2, y2), zones = found
     body: dict[str, Any] = {
-        "label": found.label,
-        "class_id": found.class_id,
-        "score": round(found.score, _SCORE_DIGITS),
+        "label": label,
+        "class_id": class_id,
+        "score": round(score, _SCORE_DIGITS),
         "box": {
             "x1": int(x1 * _BOX_STEPS + 0.5) / _BOX_STEPS,
             "y1": int(y1 * _BOX_STEPS + 0.5) / _BOX_STEPS,
@@ -160,8 +160,8 @@ def _detection_json(found: Detection, width: int, height: int) -> dict[str, Any]
             "y2": int(y2 * height + 0.5),
         },
     }
-    if found.zones is not None:
-        body["zones"] = found.zones
+    if zones is not None:
+        body["zones"] = zones
     return body
 
 
