@@ -87,8 +87,8 @@ def test_saturation_keeps_the_device_busy(device: Device) -> None:
     assert frames / max(latencies) >= 0.98 * ceiling(device)
 
 
-@pytest.mark.parametrize("sending_ms", [8, 16, 32])
-def test_calls_that_take_long_to_send_keep_the_device_busy(sending_ms: float) -> None:
+@pytest.mark.parametrize(("sending_ms", "share"), [(8, 0.98), (16, 0.97), (32, 0.94)])
+def test_calls_that_take_long_to_send_keep_the_device_busy(sending_ms: float, share: float) -> None:
     """What free calls at a third of the load tell of the way is too little for full ones."""
     device = replace(SLOW, sending_s=sending_ms / 1000 / MOST_ROWS)
     dice = random.Random(5)  # noqa: S311  # the same loads in each run
@@ -97,7 +97,7 @@ def test_calls_that_take_long_to_send_keep_the_device_busy(sending_ms: float) ->
     latencies = dispatched([*paced, *[paced[-1]] * frames], device, dice)
     # The first hundred calls learn it.
     first, last = (max(latencies[: len(paced) + part]) for part in (100 * MOST_ROWS, frames))
-    assert (frames - 100 * MOST_ROWS) / (last - first) >= 0.97 * ceiling(device)
+    assert (frames - 100 * MOST_ROWS) / (last - first) >= share * ceiling(device)
 
 
 @pytest.mark.parametrize("load", [0.25, 0.9])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 _TRUST_ROWS2 = 0.5
 """Variance of the row counts at which the fitted slope counts as much as "all cost is per row"."""
+_TOLD_SHARE = 0.1
+"""Where it counts at most so much, a and b are told apart."""
 _SURE_SHARE = 0.1
 """A slope known to within this share of the cost per row needs none of that."""
 _WINDOW = 64
@@ -20,6 +22,9 @@ ALIKE_CALLS, _ALIKE_SHARE = 4, 0.15
 _KEPT = 16
 """Answers of before that then still tell what rows cost among each other."""
 
+_APART_CALLS = 4
+"""So many answers of other row counts than the usual one tell what a call costs, and what a row."""
+
 Sample = tuple[int, float]
 """Rows of a call, and its seconds."""
 
@@ -28,11 +33,12 @@ class ServiceTimeFit:
     """Robust least squares over the last answers: single slow calls do not count, a changed device does.
 
     A first call of a new row count is slow (the server traces and allocates), so each row count's first
-    answer is left out. Row counts that hardly differ say nothing of `b`: the less they differ, the more of
-    the cost is taken to be per row, so that the ceiling is guessed too low rather than too high.
+    answer is left out. Row counts that hardly differ say nothing of `b`: the less they differ, the more the
+    cost is shared out as answers of other row counts told before. Without any, all of it is taken to be per
+    row, so that the ceiling is guessed too low rather than too high.
     """
 
-    __slots__ = ("_before", "_cost", "_fresh", "_off", "_samples", "_seen", "_since_change")
+    __slots__ = ("_before", "_cost", "_fresh", "_off", "_samples", "_seen", "_shape", "_since_change")
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=_WINDOW)
@@ -41,6 +47,7 @@ class ServiceTimeFit:
         self._since_change = 2 * _WINDOW
         self._before: tuple[float, float] | None = None
         self._cost: tuple[float, float] | None = None
+        self._shape: tuple[float, float] | None = None
         self._fresh = True
 
     def __len__(self) -> int:
@@ -79,12 +86,15 @@ class ServiceTimeFit:
         """No answer until now counts any more; which row counts were seen stays known."""
         self._samples.clear()
         self._off.clear()
-        self._cost, self._fresh = None, True
+        self._cost = self._shape = None
+        self._fresh = True
 
     def cost(self) -> tuple[float, float] | None:
         """(a, b) in seconds and seconds a row, neither negative; None before the first usable answer."""
         if not self._fresh:
-            self._cost = _fitted(self._samples)
+            self._cost, told = _fitted(self._samples, self._shape)
+            if told and _apart(self._samples) >= _APART_CALLS:
+                self._shape = self._cost
             self._fresh = True
         return self._cost
 
@@ -127,6 +137,7 @@ class ServiceTimeFit:
         self._samples.extend(samples[1 - last :])
         self._off.clear()
         if not alike:
+            self._shape = None
             return 1.0
         self._since_change = 0
         return times
@@ -140,18 +151,24 @@ def _times(cost: tuple[float, float] | None, rows: int, service_s: float) -> flo
     return service_s / max(expected_s, _INSTANT_S)
 
 
-def _fitted(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Two rounds: all answers, then those that the first round does not call outliers.
+def _apart(samples: Sequence[Sample]) -> int:
+    """Answers of other row counts than the most frequent one."""
+    counts = Counter(rows for rows, _ in samples)
+    return len(samples) - max(counts.values(), default=0)
+
+
+def _fitted(samples: Sequence[Sample], shape: tuple[float, float] | None) -> tuple[tuple[float, float], bool]:
+    """Two rounds: all answers, then those that the first round does not call outliers. Returns as `_line`.
 
     In plain Python: of 64 answers NumPy's calls alone cost four times as much.
     """
-    a, b = _line(samples)
+    (a, b), told = _line(samples, shape)
     residuals = [seconds - (a + b * rows) for rows, seconds in samples]
     middle = _median(residuals)
     distances = [abs(residual - middle) for residual in residuals]
     most = _OUTLIER_MADS * (_median(distances) + _LEAST_S)
     kept = [sample for sample, distance in zip(samples, distances, strict=True) if distance <= most]
-    return (a, b) if len(kept) == len(samples) else _line(kept)
+    return ((a, b), told) if len(kept) == len(samples) else _line(kept, shape)
 
 
 def _median(values: list[float]) -> float:
@@ -159,7 +176,8 @@ def _median(values: list[float]) -> float:
     return (ranked[len(ranked) // 2] + ranked[(len(ranked) - 1) // 2]) / 2
 
 
-def _line(samples: Sequence[Sample]) -> tuple[float, float]:
+def _line(samples: Sequence[Sample], shape: tuple[float, float] | None) -> tuple[tuple[float, float], bool]:
+    """(a, b), and whether the row counts told them apart. Where not, they are in proportion as in `shape`."""
     count = len(samples)
     mean_rows = sum(rows for rows, _ in samples) / count
     mean_s = sum(seconds for _, seconds in samples) / count
@@ -172,6 +190,8 @@ def _line(samples: Sequence[Sample]) -> tuple[float, float]:
         spread_s2 = sum(seconds * seconds for _, seconds in apart) / count
         error2 = max(spread_s2 - covariance * covariance / variance, 0.0) / (variance * count)
         trust *= min(1.0, error2 / (_SURE_SHARE * per_row) ** 2)
-    b = (covariance + trust * per_row) / (variance + trust)
+    shaped_s = 0.0 if shape is None else shape[0] + shape[1] * mean_rows
+    guess = mean_s * shape[1] / shaped_s if shape is not None and shaped_s > 0 else per_row
+    b = (covariance + trust * guess) / (variance + trust)
     b = min(max(b, 0.0), per_row)
-    return max(mean_s - b * mean_rows, 0.0), b
+    return (max(mean_s - b * mean_rows, 0.0), b), trust <= _TOLD_SHARE * variance
