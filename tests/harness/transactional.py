@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation
 
 
@@ -43,10 +44,6 @@ class Batch:
         """There is always room."""
         self.values.append(value)
         return self
-
-    def size(self) -> int:
-        """In bytes, without what goes around them."""
-        return sum(map(len, self.values))
 
 
 class Producer:
@@ -100,8 +97,14 @@ class Producer:
         """Of records that are acknowledged or refused together."""
         return Batch()
 
-    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[object]:  # noqa: ARG002  # as aiokafka has it
+    @property
+    def _message_accumulator(self) -> SimpleNamespace:
+        """Where aiokafka queues batches."""
+        return SimpleNamespace(_exception=None, _closed=False, _append_batch=self._append_batch)
+
+    def _append_batch(self, batch: Batch, place: TopicPartition) -> SimpleNamespace:
         """Acknowledged at once, or refused for one of its records."""
+        topic: str = place.topic
         done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         errors = [error for value in batch.values if (error := self._log.refuses(topic, value)) is not None]
         if errors:
@@ -109,7 +112,7 @@ class Producer:
         else:
             self._log.published += [(topic, value) for value in batch.values]
             done.set_result(object())
-        return done
+        return SimpleNamespace(future=done)
 
     async def send_offsets_to_transaction(self, offsets: dict[Any, Any], _: str) -> None:
         """Of the one partition."""

@@ -68,7 +68,7 @@ class _Streams:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self.ended = asyncio.Event()
+        self.ended, self.written = asyncio.Event(), asyncio.Event()
         self.paces = {"plain": _Pace(), "transactions": _Pace(), "read_committed": _Pace()}
         self.read: list[int] = []
 
@@ -89,6 +89,7 @@ class _Streams:
                     await producer.send_and_wait("whole", b"%d" % pace.count, partition=0)
                     await producer.send_offsets_to_transaction({TopicPartition("plain", 0): pace.count}, "g")
                 pace.step()
+        self.written.set()
 
     async def reader(self) -> None:
         """Until all that was committed is read."""
@@ -96,7 +97,7 @@ class _Streams:
             **self._kafka.client_options(), isolation_level="read_committed", auto_offset_reset="earliest"
         ) as consumer:
             consumer.assign([TopicPartition("whole", 0)])
-            while not self.ended.is_set() or len(self.read) < self.paces["transactions"].count:
+            while not self.written.is_set() or len(self.read) < self.paces["transactions"].count:
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     self.read += [int(record.value) for record in records]
                     self.paces["read_committed"].step()

@@ -132,29 +132,6 @@ def test_an_unknown_device_has_no_rate_and_one_row_count_gives_a_cost_per_row() 
     assert fit.rows_per_s(32) == pytest.approx(100)
 
 
-@pytest.mark.parametrize("times", [1.0, 3.0])
-def test_what_calls_of_other_sizes_told_is_not_forgotten(times: float) -> None:
-    """Only full calls since, of a device as before or three times slower: small ones are known still."""
-    fit = ServiceTimeFit()
-    for rows in [16, 32, 8, 16, 32, 16, 8, 16, *[32] * 30]:
-        fit.add(rows, 0.020 + 0.003 * rows)
-    for _ in range(300):
-        fit.add(32, times * 0.116)
-    assert fit.cost() == pytest.approx((times * 0.020, times * 0.003), rel=0.05)
-
-
-def test_what_was_forgotten_tells_nothing_of_other_sizes() -> None:
-    """It was another server's cost: with one row count all is taken to be per row again."""
-    fit = ServiceTimeFit()
-    for rows in [16, 32, 8, 16, 32, 16, 8, 16]:
-        fit.add(rows, 0.020 + 0.003 * rows)
-    assert fit.cost() == pytest.approx((0.020, 0.003), rel=0.05)
-    fit.forget()
-    for _ in range(5):
-        fit.add(32, 0.116)
-    assert fit.cost() == pytest.approx((0.0, 0.116 / 32))
-
-
 def test_row_counts_that_hardly_differ_do_not_promise_a_faster_device() -> None:
     """Calls of one or two rows with noise: the ceiling is guessed near that of single rows, not far above."""
     fit = ServiceTimeFit()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import google_crc32c
 import pytest
 from aiokafka.consumer import fetcher
@@ -12,8 +14,13 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from hypothesis import example, given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from riverlens_worker.source.checksums import CheckedRecords, check_here
+from riverlens_worker import source
+from riverlens_worker.metrics import Metrics
+from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source.checksums import CheckedRecords
+from riverlens_worker.source.poller import _PARSE_ERRORS
 
 NONE, GZIP = 0, 1
 HEAD_BYTES = 17
@@ -90,8 +97,27 @@ def test_both_compute_the_same(raw: bytes) -> None:
     assert google_crc32c.value(raw) == calc_crc32c(raw)
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_worker_checks_once_here_or_in_aiokafka(monkeypatch: pytest.MonkeyPatch, *, binary: bool) -> None:
+    """Here where there is a binary, and in aiokafka where there is none: nowhere is not checked."""
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(fetcher, "MemoryRecords", MemoryRecords)
+    monkeypatch.setattr(google_crc32c, "implementation", "c" if binary else "python")
+    monkeypatch.setattr(source, "AIOKafkaConsumer", lambda **options: made.append(options))
+    source.Source(WorkerSettings(), Metrics(CollectorRegistry()), 0.0)
+    assert made[0]["check_crcs"] is not binary
+    assert fetcher.MemoryRecords is (CheckedRecords if binary else MemoryRecords)
+
+
 def test_aiokafkas_fetcher_reads_through_it() -> None:
     """It looks the class up by this name when an answer comes: after a new release, look again."""
-    assert check_here()
-    assert fetcher.MemoryRecords is CheckedRecords
     assert "MemoryRecords" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
+
+
+@pytest.mark.parametrize("magic", [0, 130])
+def test_a_wrong_magic_is_a_record_that_cannot_be_parsed(magic: int) -> None:
+    """The parser of aiokafka fails over it with an error of the interpreter's."""
+    raw = bytearray(batch([b"frame"]))
+    raw[HEAD_BYTES - 1] = magic
+    with pytest.raises(_PARSE_ERRORS):
+        read(CheckedRecords(bytes(raw)))

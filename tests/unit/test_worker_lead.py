@@ -60,6 +60,31 @@ def test_a_slower_device_is_not_taken_for_calls_that_come_late() -> None:
         assert lead.seconds(times * DEVICE_S) < 0.004
 
 
+def test_an_answer_that_came_late_makes_no_other_call_leave_sooner() -> None:
+    """The one behind it seems quick for that: it says nothing of the device."""
+    lead = FullLead()
+    for _ in range(200):
+        lead.answered(DEVICE_S, lead.seconds(DEVICE_S))
+    before_s = lead.about_s(DEVICE_S)
+    for gap_s in (DEVICE_S + 0.02, DEVICE_S - 0.02, *[DEVICE_S] * 10):
+        lead.answered(gap_s, lead.seconds(DEVICE_S))
+    assert lead.about_s(DEVICE_S) < before_s + 0.0012
+
+
+@pytest.mark.parametrize("first_s", [0.2, 1.0])
+def test_a_slow_first_answer_hides_no_idle_device(first_s: float) -> None:
+    """A server that loads something meanwhile is not what its calls cost."""
+    dice = random.Random(1)  # noqa: S311  # the same lateness in each run
+    lead, idle_s = FullLead(), 0.0
+    lead.seconds(DEVICE_S)
+    lead.answered(DEVICE_S + first_s, 0.01)
+    for _ in range(250):
+        waited_s = lead.seconds(DEVICE_S) - dice.uniform(0, 0.003) - 0.016
+        lead.answered(DEVICE_S + max(0.0, -waited_s), max(0.0, waited_s) + 0.016)
+        idle_s += max(0.0, -waited_s)
+    assert idle_s < 0.03 * 250 * DEVICE_S
+
+
 def test_now_and_then_a_call_surely_waits() -> None:
     """It tells what the device takes: whatever was thought of it, that is put right."""
     lead = FullLead()

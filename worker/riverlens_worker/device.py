@@ -23,7 +23,7 @@ _KEPT = 16
 """Answers of before that then still tell what rows cost among each other."""
 
 _APART_CALLS = 4
-"""So many answers of other row counts than the usual one tell what a call costs, and what a row."""
+"""So many answers of other row counts than the most frequent one tell what a call costs, and what a row."""
 
 Sample = tuple[int, float]
 """Rows of a call, and its seconds."""
@@ -34,8 +34,8 @@ class ServiceTimeFit:
 
     A first call of a new row count is slow (the server traces and allocates), so each row count's first
     answer is left out. Row counts that hardly differ say nothing of `b`: the less they differ, the more the
-    cost is shared out as answers of other row counts told before. Without any, all of it is taken to be per
-    row, so that the ceiling is guessed too low rather than too high.
+    cost is shared out as answers of other row counts told before, rightly or not, until such come again.
+    Without any, all of it is taken to be per row: better the ceiling is guessed too low than too high.
     """
 
     __slots__ = ("_before", "_cost", "_fresh", "_off", "_samples", "_seen", "_shape", "_since_change")
@@ -137,7 +137,9 @@ class ServiceTimeFit:
         self._samples.extend(samples[1 - last :])
         self._off.clear()
         if not alike:
-            self._shape = None
+            if _apart(self._samples):
+                # Full calls alone say nothing of proportions: whether those still hold, others tell.
+                self._shape = None
             return 1.0
         self._since_change = 0
         return times
@@ -152,7 +154,7 @@ def _times(cost: tuple[float, float] | None, rows: int, service_s: float) -> flo
 
 
 def _apart(samples: Sequence[Sample]) -> int:
-    """Answers of other row counts than the most frequent one."""
+    """How many answers are of other row counts than the most frequent one."""
     counts = Counter(rows for rows, _ in samples)
     return len(samples) - max(counts.values(), default=0)
 

@@ -70,7 +70,7 @@ def to_fractions(
         corners: in pixels of what was fed, or fractions of it.
         places: one for each image.
         image: [M], which of the images each box is of.
-        in_pixels: which of the two.
+        in_pixels: whether `corners` are in pixels.
     """
     fed = np.array([(p.width, p.height) * 2 for p in places], np.float32)[image]
     start = np.array([(p.left, p.top) * 2 for p in places], np.float32)[image]

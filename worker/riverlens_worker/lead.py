@@ -21,13 +21,12 @@ _TURN_EVEN_SHARE = 0.1
 _TURN_FADE = 0.9
 _EARLY_SHARE, _EARLY_S = 0.2, 0.01
 """The most that a full call leaves sooner: a share of its device time, and what it takes to send."""
-_EARLIER_S, _EARLY_FADE, _FIRST_FADE = 0.001, 0.97, 0.9
-"""After a call that came too late; after one that waited; the same before the first that came too late."""
+_EARLIER_S, _EARLY_FADE = 0.001, 0.97
+"""After a call that came too late; after one that waited."""
 _SURE_EVERY = 128
 _IDLE_SHARE, _IDLE_S = 0.01, 0.001
 """An answer later by more than this share and this time came of a device that stood idle."""
-_GAP_FADE, _LESS_FADE = 0.3, 0.05
-"""Of what such an answer tells of the device; of one sooner than any, as two answers are now and then."""
+_GAP_FADE = 0.3
 
 
 class Lead:
@@ -91,12 +90,12 @@ class FullLead:
     waited: now and then one leaves as soon as it ever may.
     """
 
-    __slots__ = ("_calls", "_fade", "_gap_s", "_most_s", "_seconds", "_sure_next")
+    __slots__ = ("_calls", "_gap_s", "_last_s", "_most_s", "_seconds", "_sure_next")
 
     def __init__(self) -> None:
         self._seconds = self._most_s = float("inf")
         self._gap_s: float | None = None
-        self._fade = _FIRST_FADE
+        self._last_s = float("inf")
         self._calls = 0
         self._sure_next = True
 
@@ -117,15 +116,17 @@ class FullLead:
         """A full call was answered `gap_s` after the one before it, having waited `waited_s` as it seems."""
         # The one behind it has left already.
         sure, self._sure_next = self._sure_next, self._sure
+        # Behind an answer that came late the next one seems quick: only two in a row tell of less.
+        least_s, self._last_s = max(gap_s, self._last_s), gap_s
         if self._gap_s is None:
             self._gap_s = gap_s
-        elif sure or gap_s < self._gap_s:
-            self._gap_s += (_GAP_FADE if sure else _LESS_FADE) * (gap_s - self._gap_s)
+        elif least_s < self._gap_s:
+            self._gap_s += _GAP_FADE * (least_s - self._gap_s)
+        elif sure:
+            self._gap_s += _GAP_FADE * (gap_s - self._gap_s)
         late = waited_s < WAIT_S or gap_s > (1 + _IDLE_SHARE) * self._gap_s + _IDLE_S
         self._seconds = min(self._seconds, self._most_s)
-        if late:
-            self._fade = _EARLY_FADE
-        self._seconds = self._seconds + _EARLIER_S if late else self._fade * self._seconds
+        self._seconds = self._seconds + _EARLIER_S if late else self._seconds * _EARLY_FADE
         self._calls += 1
 
 

@@ -166,6 +166,11 @@ class Settled:
     reason: str = ""
 
 
+def frame_of(result: Prediction | Rejected) -> LeasedFrame:
+    """The frame that an answer or a rejection is about."""
+    return result.source.source if isinstance(result, Prediction) else result.source
+
+
 def dead_letter(source: LeasedFrame, reason: Reason, detail: str) -> Rejected:
     """The frame goes to the dead letters, with a reason of the closed list."""
     return Rejected(source, Outcome.DEAD_LETTERED, reason.value, detail)

@@ -20,7 +20,7 @@ from riverlens.cloud_event import id_of
 from riverlens.dead_letter import Origin
 from riverlens.trace_context import TraceContext, derived_id, in_share, read_traceparent
 from riverlens.trace_span import Span, SpanKind, Value
-from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected
+from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, frame_of
 
 PREDICT_METHOD = "tensorflow.serving.PredictionService/Predict"
 _TRACE_BYTES = 16
@@ -151,7 +151,7 @@ def call_span(
 def frame_spans(traced: Traced, outcome: Outcome, names: Names, clock: Clock) -> list[Span]:
     """All spans of a settled frame. `clock` is the moment of settling: the end of its time in the worker."""
     result, trace = traced.result, traced.trace
-    source = result.source.source if isinstance(result, Prediction) else result.source
+    source = frame_of(result)
     attributes = _attributes(source, names) | _said(result, outcome)
     # An event that Kafka refuses ends as a dead letter, with a reason of Kafka's.
     failed = outcome is Outcome.DEAD_LETTERED

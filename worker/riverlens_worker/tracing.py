@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from riverlens.trace_span import Value
 from riverlens.tracing import SpanExport
 from riverlens_worker.errors import Verdict
-from riverlens_worker.messages import DecodedFrame, Outcome, Prediction, Rejected
+from riverlens_worker.messages import DecodedFrame, Outcome, Prediction, Rejected, frame_of
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.spans import (
     CallTrace,
@@ -37,7 +37,7 @@ class Tracer:
 
     def record_made(self, result: Prediction | Rejected) -> Traced | None:
         """A record was made of the frame; None where the frame is not sampled."""
-        source = result.source.source if isinstance(result, Prediction) else result.source
+        source = frame_of(result)
         trace = frame_trace(source, self._sampling)
         return None if trace is None else Traced(trace, result, time.monotonic())
 

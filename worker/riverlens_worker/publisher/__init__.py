@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from riverlens.kafka import connect
 from riverlens_worker.channel import Channel, EndOfStream
-from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled
+from riverlens_worker.messages import LeasedFrame, Outcome, Prediction, Rejected, Settled, frame_of
 from riverlens_worker.metrics import Metrics, Stage
 from riverlens_worker.offsets import PartitionLease
 from riverlens_worker.ordering import Resequencer
@@ -81,7 +81,7 @@ class Publisher:
                 settings, self._acknowledged, ports.settle, GroupPorts(ports.is_member, ports.committed)
             )
             if settings.exactly_once
-            else Sender(settings, self._acknowledged, ports.settle)
+            else Sender(settings, self._acknowledged, ports.settle, ports.may_publish)
         )
 
     async def start(self) -> None:
@@ -147,13 +147,12 @@ class Publisher:
             self._ports.left_out(rejected)
         ready = [each for result in results for each in self._in_order(result)]
         entries = [entry for each in ready if (entry := self._entry(each)) is not None]
+        self._in_hand = len(entries)
         if entries:
-            # Last of all: from here on nothing waits but for Kafka.
-            await self._ports.may_publish()
             await self._delivery.deliver(entries)
 
     def _in_order(self, result: Result) -> list[Result]:
-        source = _frame_of(result)
+        source = frame_of(result)
         lease = source.lease
         if lease not in self._order:
             self._forget_fenced()
@@ -162,7 +161,7 @@ class Publisher:
 
     def _entry(self, result: Result) -> Entry | None:
         """What is to be delivered for a result; None where that is the partition's next owner's."""
-        source = _frame_of(result)
+        source = frame_of(result)
         lease = source.lease
         if isinstance(result, Rejected) and result.outcome is Outcome.FENCED:
             # Nothing behind a fenced frame may pass it: the next owner publishes it first.
@@ -229,7 +228,3 @@ class Publisher:
         if outgoing.answered_s is not None:
             metrics.stage[Stage.PUBLISH].observe(now_s - outgoing.answered_s)
         metrics.camera_frames(outgoing.settled.source.frame.camera_id).inc()
-
-
-def _frame_of(result: Result) -> LeasedFrame:
-    return result.source.source if isinstance(result, Prediction) else result.source

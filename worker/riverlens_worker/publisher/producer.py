@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import ProducerClosed
 
 from riverlens.kafka import connect, require_topic
 from riverlens.kafka_refusals import missing_right
@@ -40,6 +43,23 @@ def producer_options(settings: WorkerSettings) -> dict[str, Any]:
         "max_batch_size": MAX_BATCH_BYTES,
         "max_request_size": settings.max_frame_bytes + _OVERHEAD_BYTES,
     }
+
+
+def queue_batch(producer: AIOKafkaProducer, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+    """Queue a batch of the producer's; returns its own future.
+
+    aiokafka's `send_batch` waits where another batch of the partition does, and shields the future: a
+    rejection would be heard of a step later, when what follows may be on its way already (see `silence`).
+
+    Raises:
+        KafkaError: the producer was silenced, or has ended.
+    """
+    held = producer._message_accumulator  # noqa: SLF001  # aiokafka has no other way in
+    if held._exception is not None or held._closed:  # noqa: SLF001  # as aiokafka asks before it queues
+        raise ProducerClosed
+    queued = held._append_batch(batch, TopicPartition(topic, partition))  # noqa: SLF001  # the same
+    future: asyncio.Future[Any] = queued.future
+    return future
 
 
 def transactional_id(settings: WorkerSettings, partition: int) -> str:

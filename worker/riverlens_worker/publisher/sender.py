@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -22,7 +23,7 @@ from riverlens_worker.channel import Signal
 from riverlens_worker.errors import PublishError
 from riverlens_worker.messages import Settled
 from riverlens_worker.publisher.outbox import Entry, Outbox, Outgoing, instead
-from riverlens_worker.publisher.producer import MAX_BATCH_BYTES, forbidden, producer_options
+from riverlens_worker.publisher.producer import forbidden, producer_options, queue_batch
 from riverlens_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -36,17 +37,20 @@ Numbered = tuple[int, Outgoing]
 
 
 class Sender:
-    """Sends records in order; calls `acknowledged` once for each that Kafka holds for good."""
+    """Sends records in order; tells `acknowledged` once of each that Kafka holds for good."""
 
     def __init__(
         self,
         settings: WorkerSettings,
         acknowledged: Callable[[Sequence[Outgoing]], None],
         settle: Callable[[Sequence[Settled]], None],
+        may_publish: Callable[[], Awaitable[None]],
     ) -> None:
+        """`may_publish` returns once it is certain that the open leases are ours."""
         self._settings = settings
         self._acknowledged = acknowledged
         self._settle = settle
+        self._may_publish = may_publish
         self._outbox = Outbox()
         self._producer: Any = None
         self._generation = 0
@@ -78,15 +82,15 @@ class Sender:
         A frame that becomes none is settled at once: its offset is committed only when those before it are.
         """
         async with self._order:
-            by_place: dict[Place, list[Numbered]] = {}
+            by_partition: dict[int, list[Numbered]] = {}
             for entry in entries:
                 if isinstance(entry, Outgoing):
-                    place = entry.topic, entry.partition
-                    by_place.setdefault(place, []).append((self._outbox.add(entry), entry))
-                else:
-                    self._settle([entry])
-            for place, records in by_place.items():
-                await self._post(place, records)
+                    by_partition.setdefault(entry.partition, []).append((self._outbox.add(entry), entry))
+            self._settle([entry for entry in entries if isinstance(entry, Settled)])
+            for partition, records in by_partition.items():
+                # An event that is too large becomes a dead letter: none behind it may have left before.
+                for topic, run in groupby(records, lambda record: record[1].topic):
+                    await self._post((topic, partition), list(run))
 
     async def take_over(self, partitions: Iterable[int]) -> None:
         """Nothing to do: the group alone says whose a partition is."""
@@ -128,14 +132,16 @@ class Sender:
     async def _post(self, place: Place, records: list[Numbered]) -> None:
         """Send records of one place: together where nothing is under way there, else one by one.
 
-        Behind what is under way aiokafka would keep a batch waiting, and all other places with it; single
-        records it puts together itself.
+        Behind what is under way single records are put together by aiokafka, as many as come meanwhile.
         """
+        await self._may_publish()
         if len(records) > 1 and not self._under_way[place] and self._failure is None:
             records = await self._send_together(place, records)
         for number, outgoing in records:
+            # The one before it may have waited for room: long enough to lose the partition.
+            await self._may_publish()
             # After a failure the next producer sends it, behind what failed: nothing may pass that.
-            if self._failure is None and not self._left_to_another(number, outgoing):
+            if self._failure is None and not self._leave_if_fenced(number, outgoing):
                 await self._send(number, outgoing)
 
     async def _send_together(self, place: Place, records: list[Numbered]) -> list[Numbered]:
@@ -145,11 +151,11 @@ class Sender:
                 return records
             batch = self._producer.create_batch()
             posted, rest = self._fill(batch, records)
-            # A first record is taken whatever its size; sent alone it is refused for it.
-            if len(posted) < 2 or batch.size() > MAX_BATCH_BYTES:  # noqa: PLR2004  # together
+            # A first record is taken whatever its size, and no other beside one that is too large.
+            if len(posted) < 2:  # noqa: PLR2004  # together
                 return records
             topic, partition = place
-            self._follow(await self._producer.send_batch(batch, topic, partition=partition), place, posted)
+            self._follow(queue_batch(self._producer, batch, topic, partition), place, posted)
         except Exception as error:  # noqa: BLE001  # a ruined producer raises KafkaError and worse
             self._fail(error)
             return records
@@ -158,12 +164,12 @@ class Sender:
     def _fill(self, batch: Any, records: list[Numbered]) -> tuple[list[int], list[Numbered]]:
         """Fill the batch while there is room; returns the numbers of what it holds, and the other records."""
         posted: list[int] = []
-        for place, (number, outgoing) in enumerate(records):
-            if self._left_to_another(number, outgoing):
+        for index, (number, outgoing) in enumerate(records):
+            if self._leave_if_fenced(number, outgoing):
                 continue
             headers = list(outgoing.headers)
             if batch.append(timestamp=None, key=outgoing.key, value=outgoing.value, headers=headers) is None:
-                return posted, records[place:]
+                return posted, records[index:]
             posted.append(number)
         return posted, []
 
@@ -260,12 +266,15 @@ class Sender:
     def _drop_fenced(self) -> None:
         """What belongs to partitions that moved on meanwhile is their next owner's to publish."""
         for number, outgoing in self._outbox.waiting():
-            self._left_to_another(number, outgoing)
+            self._leave_if_fenced(number, outgoing)
         if not len(self._outbox):
             self._changed.fire()
 
-    def _left_to_another(self, number: int, outgoing: Outgoing) -> bool:
-        """Whether its partition has moved on: what came before it may have been left to the next owner."""
+    def _leave_if_fenced(self, number: int, outgoing: Outgoing) -> bool:
+        """Give a record up whose partition has moved on: what came before it may be its next owner's.
+
+        Returns whether it has.
+        """
         fenced = outgoing.settled.source.lease.fenced
         if fenced and self._outbox.acknowledge(number) is not None:
             self._acknowledged([outgoing])

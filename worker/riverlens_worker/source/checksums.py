@@ -1,7 +1,7 @@
 """Checksums of what Kafka answers, by the processor's own instruction. Shell of aiokafka's fetcher.
 
-aiokafka computes them in portable C: 25 us for a frame of 45 kB, a tenth of all that the worker does for it;
-google-crc32c takes 2 us and a copy (`timeit`, both on the machine of benchmarks/RESULTS.md).
+aiokafka computes them in portable C: 25 us for a frame of 45 kB. google-crc32c takes 2 us and a copy
+(`timeit`, both on the machine of benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations

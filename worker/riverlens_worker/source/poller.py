@@ -43,8 +43,9 @@ _PARSE_ERRORS = (
     AssertionError,
     IndexError,
     struct.error,
+    SystemError,
 )
-"""What aiokafka raises for a record that cannot be parsed; it has no one class for it."""
+"""What aiokafka raises for a record that cannot be parsed; the last is for a wrong magic byte."""
 
 
 class Poller:
