@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from riverlens_worker.decoding import to_row
 from riverlens_worker.endpoints import CallFailedError, Endpoint
 from riverlens_worker.endpoints.resolve import Resolver, system_addresses
 from riverlens_worker.endpoints.tls import Tls
-from riverlens_worker.errors import decide
+from riverlens_worker.errors import BACKOFFS, Action, decide
 from riverlens_worker.model import ServedModel, discover
 from riverlens_worker.predict_request import Rows, predict_request
 from riverlens_worker.servers import parse_servers
@@ -31,6 +32,9 @@ from riverlens_worker.tensors import read_reply
 _STATUS_S = 5.0
 _SIZE = 64
 _LOADING = "is loading"
+_MOST_WAITS = 3
+"""Half a second each."""
+_MOST_TRIES = 5
 
 
 class _NotNowError(UnreachableError):
@@ -59,7 +63,7 @@ async def _look(settings: WorkerSettings, tls: Tls | None, address: str, name: s
             return replace(found, problem=why, loading=_LOADING in why)
         found = replace(found, versions=await _versions(endpoint))
         with _heard() as warnings:
-            model = await discover(endpoint, settings, _do_not_wait)
+            model = await discover(endpoint, settings, _patience())
         found = replace(found, warnings=tuple(warnings))
         return await _try_model(found, model, endpoint)
     except (RiverlensError, CallFailedError) as error:
@@ -68,8 +72,18 @@ async def _look(settings: WorkerSettings, tls: Tls | None, address: str, name: s
         await endpoint.close()
 
 
-def _do_not_wait(why: str) -> None:
-    raise _NotNowError(why)
+def _patience() -> Callable[[str], None]:
+    """Waits where the worker would, but only for a moment: beside a busy one calls meet its frames.
+
+    What it returns raises _NotNowError once that is over.
+    """
+    waits = iter(range(_MOST_WAITS))
+
+    def wait(why: str) -> None:
+        if next(waits, None) is None:
+            raise _NotNowError(why)
+
+    return wait
 
 
 async def _versions(endpoint: Endpoint) -> tuple[tuple[int, str], ...]:
@@ -139,12 +153,21 @@ async def _call(model: ServedModel, endpoint: Endpoint, rows: Rows) -> tuple[flo
     """One Predict call: its time in ms, and the outputs.
 
     Raises:
-        CallFailedError: any status but OK.
+        CallFailedError: any status but OK; where others' calls are in its way, after some tries.
     """
     request = predict_request(model.settings.model, model.layout, rows)
-    asked_s = time.perf_counter()
-    reply = await endpoint.predict(request, model.settings.predict_timeout_ms / 1000)
-    return (time.perf_counter() - asked_s) * 1000, read_reply(reply)[1]
+    tries = 0
+    while True:
+        asked_s = time.perf_counter()
+        try:
+            reply = await endpoint.predict(request, model.settings.predict_timeout_ms / 1000)
+        except CallFailedError as error:
+            tries += 1
+            if tries == _MOST_TRIES or decide(error.code, error.details).action is not Action.OVERLOAD:
+                raise
+            await asyncio.sleep(BACKOFFS[Action.OVERLOAD].delay_s(tries, 1.0))
+        else:
+            return (time.perf_counter() - asked_s) * 1000, read_reply(reply)[1]
 
 
 async def _try_pair(model: ServedModel, endpoint: Endpoint, rows: Rows) -> Pair:
