@@ -214,10 +214,13 @@ async def test_events_that_kafka_rejects_are_set_aside(
 ) -> None:
     """Where Kafka rejects events for their timestamp, each frame still has exactly one outcome."""
     topics = await _events_topic(kafka, topic_set, message_timestamp_before_max_ms="0")
-    await put(kafka, topics.frames, many(24))
     worker = await workers(topics)
-    account = await settled(kafka, topics, 24)
-    account.check()
-    # An event written and received within the same millisecond passes; hardly all of them.
+    # An event written and received within the same millisecond passes: at times all of a call do.
+    for sent in range(24, 24 * 20, 24):
+        await put(kafka, topics.frames, many(24))
+        account = await settled(kafka, topics, sent)
+        account.check()
+        if account.letters:
+            break
     assert set(account.reasons().values()) == {"event_rejected"}
     assert await worker.stop() == 0

@@ -36,12 +36,15 @@ class Producer:
     Attributes:
         sent: offsets of the frames whose events were handed over, in order; those of one batch in one list.
         letters: the same of dead letters, all together.
+        ended: raised where something is handed over.
+        steps: hand-overs, and between them when membership was asked for.
     """
 
     def __init__(self) -> None:
         self.sent: dict[int | None, list[list[int]]] = defaultdict(list)
         self.letters: list[int] = []
         self.ended: ProducerClosed | None = None
+        self.steps: list[str] = []
         self._deliveries: list[asyncio.Future[object]] = []
 
     async def partitions_for(self, _: str) -> set[int]:
@@ -79,6 +82,7 @@ class Producer:
             self.sent[partition].append(offsets)
         else:
             self.letters += offsets
+        self.steps.append("handed over")
         self._deliveries.append(asyncio.get_running_loop().create_future())
         return self._deliveries[-1]
 
@@ -97,7 +101,6 @@ class Line:
         self.producer = Producer()
         self.acknowledged: list[Outgoing] = []
         self.settled: list[Settled] = []
-        self.asked = 0
         self.sender = Sender(
             WorkerSettings(), self.acknowledged.extend, self.settled.extend, self._may_publish
         )
@@ -105,8 +108,8 @@ class Line:
         self.leases = [PartitionLease("frames", partition) for partition in range(PARTITIONS)]
 
     async def _may_publish(self) -> None:
-        """The leases are ours for all we know; counted."""
-        self.asked += 1
+        """The leases are ours for all we know."""
+        self.producer.steps.append("asked")
 
     def event(self, partition: int, nbytes: int = SMALL, topic: str = EVENTS) -> Outgoing:
         """The event, or the dead letter, of the partition's next frame."""
@@ -175,8 +178,9 @@ async def test_membership_is_asked_for_before_whatever_is_handed_over() -> None:
     """What is handed over may have to wait for room, and the partition may go meanwhile."""
     line = Line()
     await line.sender.deliver([line.event(0)])
-    await line.sender.deliver([line.event(0), line.event(1), line.event(0)])
-    assert line.asked == 1 + 1 + 1 + 2 + 1 + 1
+    await line.sender.deliver([line.event(0), line.event(1), line.event(1), line.event(0)])
+    assert line.producer.sent == {0: [[0], [1], [2]], 1: [[0, 1]]}
+    assert line.producer.steps == ["asked", "handed over"] * 4
 
 
 async def test_after_a_failure_nothing_is_handed_over() -> None:

@@ -35,6 +35,7 @@ _LOADING = "is loading"
 _MOST_WAITS = 3
 """Half a second each."""
 _MOST_TRIES = 5
+"""Of one call; with their pauses most of a second together."""
 
 
 class _NotNowError(UnreachableError):

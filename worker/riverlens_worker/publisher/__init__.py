@@ -96,7 +96,7 @@ class Publisher:
 
     @property
     def in_hand(self) -> int:
-        """Results taken that are neither in order yet nor handed on."""
+        """Results taken and not handed on yet, without those that wait for an earlier one."""
         return self._in_hand
 
     @property

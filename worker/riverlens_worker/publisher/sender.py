@@ -134,8 +134,8 @@ class Sender:
 
         Behind what is under way single records are put together by aiokafka, as many as come meanwhile.
         """
-        await self._may_publish()
         if len(records) > 1 and not self._under_way[place] and self._failure is None:
+            await self._may_publish()
             records = await self._send_together(place, records)
         for number, outgoing in records:
             # The one before it may have waited for room: long enough to lose the partition.
