@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,12 @@ class Shared:
 
     def run(self) -> list[float]:
         """Latency of each frame, in seconds; of those unanswered at the end, 0."""
+        for _ in self.steps():
+            pass
+        return self.latencies
+
+    def steps(self) -> Iterator[None]:
+        """The run step by step: something happens in each."""
         self.latencies = [0.0] * len(self.frames)
         self._free_s = [0.0] * self.devices
         for number, (at_s, worker) in enumerate(self.frames):
@@ -76,7 +82,7 @@ class Shared:
             if now_s > self.until_s:
                 break
             self._handle(now_s, kind, what)
-        return self.latencies
+            yield
 
     def _push(self, at_s: float, kind: str, *what: Any) -> None:
         heapq.heappush(self._events, (at_s, next(self._order), kind, what))

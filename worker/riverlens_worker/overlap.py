@@ -5,7 +5,8 @@ their two answers tells what the answers of single calls cannot:
 
     as long as the second one costs   calls run one after the other, and the cost known is right; where other
                                       answers are unexpected all the same, other clients' calls come between
-    much less, but not nothing        so too; but other clients' calls were taken for part of the cost
+    much less, but not nothing        so too; but other clients' calls were taken for part of the cost,
+                                      unless it is for a moment only
     nothing                           calls run side by side, on several devices or in one batch of the
                                       server's own: one more may be under way without delaying the others
 
@@ -39,6 +40,11 @@ _EXPLAINED_CALLS, _CALM_FREE_CALLS = 8, 64
 _MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
 """Pairs in a row that must say the same."""
 _CALM_CALLS = 128
+_SOONER_APART = 24
+"""Calls between two such pairs where pairs have confirmed the cost: what went up with a machine's bad moment
+comes down after it."""
+_DOUBT_AFTER, _MOST_DOUBT_AFTER = 1024, 8192
+"""Calls in the shared state, each time twice as many: then it is tried whether others are there at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,9 @@ class Overlap:
     """
 
     __slots__ = (
-        "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_explained",
-        "_fewer", "_free_calm", "_more", "_most", "_off", "_second_small", "_sooner", "shared", "slots",
+        "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_doubt_after",
+        "_explained", "_fewer", "_free_calm", "_in_turn", "_more", "_most", "_off", "_proven",
+        "_second_small", "_since_sooner", "_sooner", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -98,7 +105,9 @@ class Overlap:
         self._calls = 0
         self._below = False
         self._more = self._fewer = self._sooner = self._off = 0
+        self._proven, self._since_sooner = False, 0
         self._explained = self._free_calm = 0
+        self._in_turn, self._doubt_after = 0, _DOUBT_AFTER
         self._calm, self._calm_next = 0, _CALM_CALLS
 
     def pair_due(self, *, suspect: bool, told: int = 0) -> bool:
@@ -140,6 +149,7 @@ class Overlap:
     def left(self, *, pair: bool) -> None:
         """A call left; `pair`: as the first one of a pair."""
         self._calls = 0 if pair else self._calls + 1
+        self._since_sooner += 1
         self._below ^= pair
         self._calm = max(0, self._calm - 1)
 
@@ -177,12 +187,14 @@ class Overlap:
             self._sooner = 0
             self._confirm()
             return False
-        self._sooner += 1
         self._between = _SOON_AFTER
+        if self._proven and self._sooner and self._since_sooner < _SOONER_APART:
+            return False
+        self._sooner, self._since_sooner = self._sooner + 1, 0
         if self._sooner < _SHARED_PAIRS:
             return False
-        self.shared, self._sooner, self._off = True, 0, 0
-        self._explained = self._free_calm = 0
+        self.shared, self._proven, self._sooner, self._off = True, False, 0, 0
+        self._explained = self._free_calm = self._in_turn = 0
         self._confirmed = self._second_small = False
         self._between = _FIRST_AFTER
         return True
@@ -203,22 +215,27 @@ class Overlap:
         `explained`: that one and its own cost are all that it took.
         """
         self._explained = self._explained + 1 if explained else 0
-        if self._explained < _EXPLAINED_CALLS:
-            return False
-        self.ours_again()
-        return True
+        return self._tried_alone(shown=self._explained >= _EXPLAINED_CALLS)
 
     def free_in_turn(self, *, calm: bool) -> bool:
         """As `queued_in_turn`, of one that stood behind none; `calm`: neither held back nor waiting."""
         self._free_calm = self._free_calm + 1 if calm else 0
-        if self._free_calm < _CALM_FREE_CALLS:
+        return self._tried_alone(shown=self._free_calm >= _CALM_FREE_CALLS)
+
+    def _tried_alone(self, *, shown: bool) -> bool:
+        """The server is ours again: that was shown, or nothing has shown it for so long that it is tried."""
+        self._in_turn += 1
+        if not shown and self._in_turn < self._doubt_after:
             return False
+        if not shown:
+            self._doubt_after = min(2 * self._doubt_after, _MOST_DOUBT_AFTER)
         self.ours_again()
         return True
 
     def ours_again(self) -> None:
         """No other client's calls come between ours any more."""
         self.shared = False
+        self._in_turn = 0
         self._between = _FIRST_AFTER
 
     def delay_grew(self) -> None:
@@ -255,9 +272,12 @@ class Overlap:
             self._confirmed = True
         else:
             self._between = min(max(_FIRST_AFTER, 2 * self._between), _MOST_BETWEEN)
+            self._proven = True
+            if self.settled:
+                self._doubt_after = _DOUBT_AFTER
 
     def _resize(self, slots: int) -> None:
-        self.slots, self.shared = slots, False
+        self.slots, self.shared, self._proven = slots, False, False
         self._more = self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
 
