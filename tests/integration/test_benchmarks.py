@@ -17,8 +17,6 @@ from benchmarks.processes import below
 from benchmarks.store import Store
 from tests.harness.waiting import wait_for
 
-pytestmark = pytest.mark.alone
-
 
 def _figures(out: Path, *words: str, into: Path | None = None) -> tuple[str, list[dict[str, Any]]]:
     told = subprocess.run(
@@ -34,6 +32,7 @@ def _figures(out: Path, *words: str, into: Path | None = None) -> tuple[str, lis
     return told.stdout, found["rows"]
 
 
+@pytest.mark.alone
 def test_three_seconds_of_paced_frames_have_their_figures(tmp_path: Path) -> None:
     """Every frame has one event, in order, the device ran just these, latency is above the oracle's."""
     for attempt in range(3):
