@@ -114,18 +114,34 @@ def test_workers_that_share_a_server_send_their_pairs_apart() -> None:
 
 def test_the_surer_the_fewer_pairs() -> None:
     """While pairs confirm what is known, ever fewer are sent; a server of one call gets none at all."""
-    overlap, sent = Overlap(8), 0
-    for _ in range(4_000):
+    assert 5 <= _pairs_of(Overlap(8), 4_000) <= 12
+    alone = Overlap(1)
+    for _ in range(100):
+        alone.left(pair=False)
+    assert not alone.pair_due(suspect=True)
+
+
+def _pairs_of(overlap: Overlap, calls: int) -> int:
+    """How many pairs so many calls hold, each as expected."""
+    sent = 0
+    for _ in range(calls):
         pair = overlap.pair_due(suspect=False)
         overlap.left(pair=pair)
         if pair:
             sent += 1
             overlap.judge(told(0.04))
-    assert 5 <= sent <= 12
-    alone = Overlap(1)
-    for _ in range(100):
-        alone.left(pair=False)
-    assert not alone.pair_due(suspect=True)
+    return sent
+
+
+def test_what_was_confirmed_often_needs_few_pairs_after_an_odd_answer() -> None:
+    """An answer too soon is looked into at once; where pairs were seldom before, they soon are again."""
+    sure, unsure = Overlap(8), Overlap(8)
+    _pairs_of(sure, 600)
+    _pairs_of(unsure, 20)
+    for overlap, pairs in ((sure, 1), (unsure, 4)):
+        overlap.hurry()
+        assert _pairs_of(overlap, 3) == 1
+        assert _pairs_of(overlap, 120) == pairs - 1
 
 
 def test_a_bad_moment_of_the_machine_shows_no_others() -> None:

@@ -5,12 +5,12 @@ their two answers tells what the answers of single calls cannot:
 
     as long as the second one costs   calls run one after the other, and the cost known is right; where other
                                       answers are unexpected all the same, other clients' calls come between
-    much less, but not nothing        so too; but other clients' calls were taken for part of the cost,
-                                      unless it is for a moment only
+    much less, but not nothing        so too, unless for a moment; they were taken for part of the cost
     nothing                           calls run side by side, on several devices or in one batch of the
                                       server's own: one more may be under way without delaying the others
 
-A pair costs the device a call more, so the better what is known explains the answers, the fewer are sent.
+A pair costs the device a call more, so the better what is known explains the answers, the fewer are sent;
+after an odd answer one follows soon, the next ones at half the greatest distance so far at least.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Overlap:
 
     __slots__ = (
         "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_doubt_after",
-        "_explained", "_fewer", "_free_calm", "_in_turn", "_more", "_most", "_off", "_proven",
-        "_second_small", "_since_sooner", "_sooner", "shared", "slots",
+        "_explained", "_fewer", "_free_calm", "_in_turn", "_more", "_most", "_off", "_second_small",
+        "_since_sooner", "_sooner", "_sure", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -105,7 +105,7 @@ class Overlap:
         self._calls = 0
         self._below = False
         self._more = self._fewer = self._sooner = self._off = 0
-        self._proven, self._since_sooner = False, 0
+        self._sure = self._since_sooner = 0
         self._explained = self._free_calm = 0
         self._in_turn, self._doubt_after = 0, _DOUBT_AFTER
         self._calm, self._calm_next = 0, _CALM_CALLS
@@ -188,12 +188,12 @@ class Overlap:
             self._confirm()
             return False
         self._between = _SOON_AFTER
-        if self._proven and self._sooner and self._since_sooner < _SOONER_APART:
+        if self._sure and self._sooner and self._since_sooner < _SOONER_APART:
             return False
         self._sooner, self._since_sooner = self._sooner + 1, 0
         if self._sooner < _SHARED_PAIRS:
             return False
-        self.shared, self._proven, self._sooner, self._off = True, False, 0, 0
+        self.shared, self._sure, self._sooner, self._off = True, 0, 0, 0
         self._explained = self._free_calm = self._in_turn = 0
         self._confirmed = self._second_small = False
         self._between = _FIRST_AFTER
@@ -235,7 +235,7 @@ class Overlap:
     def ours_again(self) -> None:
         """No other client's calls come between ours any more."""
         self.shared = False
-        self._in_turn = 0
+        self._in_turn = self._sure = 0
         self._between = _FIRST_AFTER
 
     def delay_grew(self) -> None:
@@ -271,13 +271,13 @@ class Overlap:
             self._between = int(self._apart * (_MOST_BETWEEN_SHARED if self._confirmed else _SECOND_SHARED))
             self._confirmed = True
         else:
-            self._between = min(max(_FIRST_AFTER, 2 * self._between), _MOST_BETWEEN)
-            self._proven = True
+            self._between = min(max(_FIRST_AFTER, 2 * self._between, self._sure // 2), _MOST_BETWEEN)
+            self._sure = max(self._sure, self._between)
             if self.settled:
                 self._doubt_after = _DOUBT_AFTER
 
     def _resize(self, slots: int) -> None:
-        self.slots, self.shared, self._proven = slots, False, False
+        self.slots, self.shared, self._sure = slots, False, 0
         self._more = self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
 
