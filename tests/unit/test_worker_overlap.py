@@ -176,14 +176,9 @@ def test_whether_others_are_there_is_tried_again_ever_less_often() -> None:
     overlap.ours_again()
     while not overlap.settled:
         overlap.judge(told(0.04))
-    overlap = _shared_again(overlap)
-    assert [overlap.queued_in_turn(explained=False) for _ in range(1024)].index(True) == 1023
-
-
-def _shared_again(overlap: Overlap) -> Overlap:
     for _ in range(2):
         overlap.judge(told(0.04, device_s=0.16))
         for _ in range(24):
             overlap.left(pair=False)
     assert overlap.shared
-    return overlap
+    assert [overlap.queued_in_turn(explained=False) for _ in range(1024)].index(True) == 1023

@@ -235,7 +235,6 @@ class Overlap:
     def ours_again(self) -> None:
         """No other client's calls come between ours any more."""
         self.shared = False
-        self._in_turn = self._sure = 0
         self._between = _FIRST_AFTER
 
     def delay_grew(self) -> None:
