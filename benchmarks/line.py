@@ -31,6 +31,8 @@ from riverlens.topics import ensure_topics
 _READY_WITHIN_S = 60.0
 _LOOK_S = 0.05
 _STOP_GRACE_S = 10.0
+_PROPERTIES = {"log.segment.delete.delay.ms": "1000"}
+"""What a run leaves behind goes before the next one is measured, not in its midst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Line:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._broker = EmbeddedBroker()
+        self._broker = EmbeddedBroker(properties=_PROPERTIES)
         self._numbers = itertools.count(1)
 
     async def __aenter__(self) -> Self:

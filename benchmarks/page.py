@@ -39,6 +39,7 @@ with each other, not with those of another machine. `python -m benchmarks --list
 - **Stacks**: *riverlens* is `riverlens worker run` with its defaults. *engineer*: aiokafka, batches of 32, a
   thread pool, two calls in flight, offsets committed after the events; what a good engineer writes in a day.
   *one-by-one*: one image a call, as tutorials do. All three get the same frames at the same moments.
+- **Kafka**: one broker. Its data lies in memory where 16 GB of that are free, so that no disk is measured.
 - **Others' cores**: what processes that are no part of the measurement used meanwhile. A run with more than
   {disturbed:g} is done again, once, and the quieter of both counts, whatever its result. All repetitions
   together take a quarter of an hour at most."""

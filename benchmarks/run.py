@@ -18,6 +18,7 @@ from benchmarks.feed import draw_images, fill, pace
 from benchmarks.figures import figures
 from benchmarks.line import Device, Line, Topics, Workers, frames_topic
 from benchmarks.observed import Run, Sent
+from benchmarks.place import data_folder
 from benchmarks.processes import peak_rss_bytes, usage
 from benchmarks.sampling import sampling
 from benchmarks.scenario import Scenario, arrivals
@@ -249,7 +250,9 @@ async def run_scenarios(scenarios: Sequence[Scenario], folder: Path, ways: Ways,
 
 
 def prepare_environment(root: Path) -> None:
-    """Children find this package, which lies in `root`, and no settings of ours."""
+    """Children find this package, which lies in `root`, and no settings of ours; Kafka writes to memory."""
     for name in [name for name in os.environ if name.startswith("RIVERLENS_")]:
         del os.environ[name]
+    if (folder := data_folder()) is not None:
+        os.environ["TMPDIR"] = str(folder)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))

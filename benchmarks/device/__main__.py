@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import selectors
 import signal
 
@@ -36,6 +37,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     for server, port in zip(servers, arguments.ports, strict=True):
         await server.start(f"{_HOST}:{port}")
     await control.start(_HOST, arguments.http_port)
+    # A full collection of all that was imported would stop the device for up to 40 ms.
+    gc.freeze()
     await stop.wait()
     await control.close()
     for server in servers:
