@@ -17,8 +17,10 @@ _FORMAT_TIMEOUT_S = 60
 class Jvm:
     """Java and Kafka's jars. `options` come last, so they win over ours.
 
-    The serial collector and the first compiler alone start 0.4 s sooner here and leave the cores to
-    others; `-XX:TieredStopAtLevel=4` among `options` gives the second compiler back.
+    The parallel collector and the first compiler alone start 0.4 s sooner here than Java's own choice and
+    leave the cores to others; `-XX:TieredStopAtLevel=4` among `options` gives the second compiler back.
+    The serial collector starts as soon, but while frames come at 55 MB/s it stops Kafka for 8 ms two or
+    three times a second; the parallel one for 4 to 5 ms once a second.
     """
 
     java: Path
@@ -66,7 +68,7 @@ class Jvm:
         return [
             str(self.java),
             *first,
-            "-XX:+UseSerialGC",
+            "-XX:+UseParallelGC",
             "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",
             "-Dorg.slf4j.simpleLogger.logFile=System.out",
