@@ -26,6 +26,15 @@ def test_a_frame_that_could_leave_is_asked_for_at_once(demand: Demand) -> None:
     assert FetchPace().rest_s(demand, 0.0) == 0
 
 
+def test_fetches_are_not_sent_frame_by_frame() -> None:
+    """Where frames come at every moment, those of 3 ms share a fetch; after a pause none waits."""
+    pace = FetchPace()
+    pace.asked(5.0)
+    assert pace.rest_s(Demand(0.0, 32), 5.001) == pytest.approx(0.002)
+    assert pace.rest_s(Demand(0.0, 32), 5.003) == pytest.approx(0.0)
+    assert pace.rest_s(Demand(0.0, 32), 6.0) == 0
+
+
 def test_while_the_device_is_busy_nothing_is_asked_until_shortly_before_the_batch_leaves() -> None:
     """The rest ends a margin before that."""
     pace = FetchPace()
@@ -163,13 +172,14 @@ def test_frames_come_early_enough_to_be_decoded() -> None:
 def test_no_rest_ever_lasts_until_the_batch_leaves(
     steps: list[tuple[float, int, float, bool, float, bool]],
 ) -> None:
-    """Whatever came before, what a rest puts off is asked for before the batch leaves."""
-    pace, now_s = FetchPace(), 0.0
+    """What a rest puts off is asked for before the batch leaves, or 3 ms after the fetch before."""
+    pace, now_s, sent_s = FetchPace(), 0.0, -1.0
     for due_in_s, rows, decode_s, asked, later_s, answered in steps:
         rest_s = pace.rest_s(Demand(due_in_s, rows, decode_s), now_s)
-        assert rest_s == 0 or 0 < rest_s < due_in_s - decode_s
+        assert rest_s == 0 or 0 < rest_s < due_in_s - decode_s or rest_s == sent_s + 0.003 - now_s
         if asked:
             pace.asked(now_s)
+            sent_s = now_s
         now_s += later_s
         if answered:
             pace.answered(now_s, 2)
