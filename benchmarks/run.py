@@ -17,8 +17,8 @@ from benchmarks.events import EventReader
 from benchmarks.feed import draw_images, fill, pace
 from benchmarks.figures import figures
 from benchmarks.line import Device, Line, Topics, Workers, frames_topic
+from benchmarks.memory import data_folder
 from benchmarks.observed import Run, Sent
-from benchmarks.place import data_folder
 from benchmarks.processes import peak_rss_bytes, usage
 from benchmarks.sampling import sampling
 from benchmarks.scenario import Scenario, arrivals

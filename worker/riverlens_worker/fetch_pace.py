@@ -3,7 +3,8 @@
 A fetch costs more than half a millisecond of CPU whatever it brings, and where one always waits at Kafka
 there is a fetch for each frame. While the device is busy nobody waits for a frame: the next fetch is sent
 shortly before the next batch leaves, and brings all that came until then; those behind it bring what comes in
-the time that is left. While the device could take a frame, a fetch waits at Kafka for it.
+the time that is left, a few milliseconds' frames each. While the device could take a frame, a fetch waits at
+Kafka for it.
 
 How long before is learnt from what such a fetch takes.
 """
