@@ -20,6 +20,8 @@ _LATE_S = 0.001
 _JITTER_S = 0.0005
 _LOOK_S = 0.0002
 """Timers are up to so late, calls and answers travel up to so much longer; timers fire so early."""
+_NEXT_S, _READ_S = 1e-5, 0.0006
+"""From a pair's first call to its second, as which one that is counts; to read an answer before the next."""
 
 
 @dataclass(slots=True)
@@ -114,8 +116,8 @@ class Shared:
                 return
             rows = min(len(worker.waiting), MOST_ROWS)
             first = worker.load.first_rows(rows)
-            for size in (first, rows - first)[: 1 + (first < rows)]:
-                self._send(number, size, now_s, full=full)
+            for nth, size in enumerate((first, rows - first)[: 1 + (first < rows)]):
+                self._send(number, size, now_s + nth * _NEXT_S, full=full)
 
     def _send(self, number: int, rows: int, now_s: float, *, full: bool) -> None:
         worker = self.workers[number]
@@ -136,9 +138,10 @@ class Shared:
             end_s = now_s + self.device.seconds(rows, now_s, self.dice)
             self._free_s[self._free_s.index(min(self._free_s))] = end_s
             self._push(end_s, "free")
-            for part in batch:
+            for nth, part in enumerate(batch):
+                read_s = _READ_S * sum(part[0] == other[0] for other in batch[:nth])
                 back_s = self.device.transport_s / 2 + self.dice.random() * _JITTER_S
-                self._push(end_s + back_s, "answer", *part)
+                self._push(end_s + back_s + read_s, "answer", *part)
 
     def _answer(self, number: int, call: Call, taken: list[int], now_s: float) -> None:
         worker = self.workers[number]

@@ -54,6 +54,7 @@ PURE = frozenset(
         "offsets",
         "ordering",
         "overlap",
+        "pair",
         "pieces",
         "pixels",
         "reference_uri",

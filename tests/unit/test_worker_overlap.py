@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from riverlens_worker.overlap import Overlap, Pair
+from riverlens_worker.overlap import Overlap
+from riverlens_worker.pair import Pair
 
 
 def told(gap_s: float, beside: int = 1, device_s: float = 0.04) -> Pair:
@@ -19,6 +20,63 @@ def test_two_pairs_answered_at_once_are_a_slot_more_and_three_that_are_not_one_l
     assert overlap.slots == 3
     assert [overlap.judge(told(0.04, beside=2)) for _ in range(3)] == [False, False, True]
     assert overlap.slots == 2
+
+
+def _pairs_until_a_slot_more(pair: Pair) -> int:
+    overlap, pairs = Overlap(8), 0
+    while overlap.slots == 1:
+        assert pairs < 100
+        overlap.judge(pair)
+        pairs += 1
+    return pairs
+
+
+def test_the_shorter_the_calls_the_more_pairs_must_be_answered_at_once() -> None:
+    """Answers of calls of a few milliseconds come within one of each other by coincidence."""
+    assert _pairs_until_a_slot_more(told(0.0, device_s=0.08)) == 2
+    assert _pairs_until_a_slot_more(told(0.0, device_s=0.01)) == 3
+    assert _pairs_until_a_slot_more(told(0.0, device_s=0.004)) == 5
+
+
+def test_full_calls_that_wait_in_a_queue_ask_for_no_slot_more() -> None:
+    """It would only take the other workers' part of the server."""
+
+    def queued(*, full: bool) -> Pair:
+        return Pair(0.0, 0.0, 0.1, 0.04, 0.09, 1, full=full)
+
+    assert queued(full=False).unhindered
+    assert not queued(full=True).unhindered
+
+
+def test_after_a_slot_too_many_one_is_tried_again_when_the_calm_is_over_and_not_much_later() -> None:
+    """Meanwhile pairs answered at once do not make the next ones ever rarer."""
+    overlap = Overlap(8)
+    assert [overlap.judge(told(0.0)) for _ in range(2)] == [False, True]
+    overlap.delay_grew()
+    assert overlap.slots == 1
+    calls = 0
+    while overlap.slots == 1:
+        assert calls < 128 + 16
+        pair = overlap.pair_due(suspect=False)
+        overlap.left(pair=pair)
+        calls += 1
+        if pair:
+            overlap.judge(told(0.0))
+    assert calls >= 128
+
+
+def test_pairs_that_tell_nothing_do_not_follow_each_other_for_ever() -> None:
+    """In step with another device's calls none may tell anything, and each costs that device a call more."""
+    overlap = Overlap(8)
+    overlap.judge(told(0.0))
+    sent = 0
+    for _ in range(160):
+        pair = overlap.pair_due(suspect=True)
+        overlap.left(pair=pair)
+        if pair:
+            sent += 1
+            overlap.told_nothing()
+    assert sent <= 12
 
 
 def test_every_other_pair_asks_whether_the_last_slot_is_one() -> None:

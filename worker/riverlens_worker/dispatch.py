@@ -36,8 +36,9 @@ from collections.abc import Sequence
 from riverlens_worker.device import ServiceTimeFit
 from riverlens_worker.expectation import TRANSPORT_S, Call, Expectation
 from riverlens_worker.lead import WAIT_S, FullLead, Lead
-from riverlens_worker.overlap import Overlap, Pair
-from riverlens_worker.window import FreeLine, Window
+from riverlens_worker.overlap import Overlap
+from riverlens_worker.pair import Pair
+from riverlens_worker.window import Window
 
 _AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
 _FREE_EVERY = 64
@@ -45,8 +46,8 @@ _FREE_EVERY = 64
 _UNPREDICTABLE, _PREDICTABLE, _SUSPECT = 0.5, 0.3, 0.15
 _PAIR_S, _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.002, 0.4, 0.15, 0.001
 _OURS_SHARE, _UNHELD_SHARE = 0.2, 0.1
-_SPREAD = 6
-"""Calls of a window in the time that one takes: about four in a batch's, as they wait for half a batch."""
+_SPREAD = 42
+"""The fewer are under way, the sooner the next one of a window leaves: six or seven in the time of one."""
 
 
 class DispatchClock:
@@ -126,7 +127,7 @@ class DispatchClock:
         if full:
             return _AT_ONCE
         if self.window.merged and calls:
-            return self._started_s + self.expectation.free_took_s / _SPREAD
+            return self._started_s + len(calls) / _SPREAD * self.expectation.free_took_s
         if len(calls) == self.slots - 1 and self.overlap.below and self._wants_pair():
             return _AFTER_AN_ANSWER
         return self._answered_s - self.lead.seconds if self.lead.holds else _AT_ONCE
@@ -257,13 +258,15 @@ class DispatchClock:
         gap_s = now_s - (early.answered_s or now_s)
         in_order = early.started_s <= late.started_s
         second = late if in_order else early
-        if second.beside is not None:
-            cost = self.fit.cost()
-            uneven_s = 0.0 if cost is None else cost[1] * (late.rows - early.rows)
+        if second.beside is None:
+            self.overlap.told_nothing()
+        else:
+            uneven_s = (self.fit.cost() or (0.0, 0.0))[1] * (late.rows - early.rows)
             device_s, alone_s = self.fit.seconds(late.rows), self.expectation.alone_s(late.rows)
             took_s, unexpected = now_s - late.started_s, self.expectation.error > _UNPREDICTABLE
-            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, unexpected)
-            slots, before = self.slots, self._free_line()
+            full = 0 < self._full_rows <= late.rows + early.rows
+            pair = Pair(gap_s, uneven_s, took_s, device_s, alone_s, second.beside, unexpected, full)
+            slots, before = self.slots, self.expectation.free_line
             if self.overlap.judge(pair):
                 self._forget()
                 self.window.resized(before if self.slots > slots else None)
@@ -271,10 +274,6 @@ class DispatchClock:
                     return
         if in_order and self.slots == 1:
             self.expectation.learn(late.rows, gap_s, ours=self.overlap.ours)
-
-    def _free_line(self) -> FreeLine | None:
-        cost, rows, none_s = self.fit.cost(), self.expectation.free_rows, self.expectation.alone_s(0)
-        return None if cost is None or rows is None or none_s is None else FreeLine(none_s, cost[1], rows)
 
     def _watch_window(self, call: Call) -> None:
         if self.slots == 1:
@@ -287,7 +286,7 @@ class DispatchClock:
         elif merged and not self.window.merged:
             self.overlap.narrow()
             self._forget()
-        if self.window.grew(self._free_line(), len(self.fit)):
+        if self.window.grew(self.expectation.free_line, len(self.fit)):
             self.overlap.delay_grew()
             self._forget()
 

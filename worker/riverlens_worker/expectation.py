@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from riverlens_worker.device import ALIKE_CALLS, ServiceTimeFit
 
@@ -50,6 +51,14 @@ class Call:
     answered_s: float | None = None
 
 
+class FreeLine(NamedTuple):
+    """What free calls take: of no rows, for a row more, in seconds; and of how many rows they usually are."""
+
+    none_s: float
+    row_s: float
+    rows: float
+
+
 class Expectation:
     """One server's costs. Times are monotonic seconds.
 
@@ -77,6 +86,12 @@ class Expectation:
     def free_rows(self) -> float | None:
         """Rows of the usual free call; None while there was none."""
         return median(rows for rows, _ in self._free) if self._free else None
+
+    @property
+    def free_line(self) -> FreeLine | None:
+        """What free calls take; None while unknown."""
+        cost, rows, none_s = self.fit.cost(), self.free_rows, self.alone_s(0)
+        return None if cost is None or rows is None or none_s is None else FreeLine(none_s, cost[1], rows)
 
     @property
     def free_took_s(self) -> float:

@@ -15,7 +15,7 @@ after an odd answer one follows soon, the next ones at half the greatest distanc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from riverlens_worker.pair import Pair
 
 _FIRST_AFTER = 8
 _SOON_AFTER = 2
@@ -25,59 +25,21 @@ _MOST_BETWEEN = 1024
 _SECOND_SHARED, _MOST_BETWEEN_SHARED = 48, 128
 """Where others share the server, on average: each of their pairs costs all of them, so they come apart."""
 _SETTLED = 32
-_TOGETHER_S = 0.001
-_TOGETHER_SHARE = 0.06
-"""Answers so near, this and a share of the time the later one took, count as given at once."""
 _UNSURE_TIMES = 1.5
-_SOONER_SHARE = 0.7
-_WAITED_SHARE = 1.5
-_QUEUE_TIMES, _QUEUE_S = 2.3, 0.02
 _TELL_COST = 2
 """Pairs: that which showed others, and one with a large second call."""
-_OFF_SHARE = 0.25
 _EXPLAINED_CALLS, _CALM_FREE_CALLS = 8, 64
 """In a row: then nobody else's calls come between ours."""
-_MORE_PAIRS, _FEWER_PAIRS, _SHARED_PAIRS = 2, 3, 2
+_FEWER_PAIRS, _SHARED_PAIRS = 3, 2
 """Pairs in a row that must say the same."""
+_COINCIDENCE = 0.03
+"""Pairs answered at once tell of a slot more where it is less likely that they all were by coincidence."""
 _CALM_CALLS = 128
 _SOONER_APART = 24
 """Calls between two such pairs where pairs have confirmed the cost: what went up with a machine's bad moment
 comes down after it."""
 _DOUBT_AFTER, _MOST_DOUBT_AFTER = 1024, 8192
 """Calls in the shared state, each time twice as many: then it is tried whether others are there at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two calls that left at once, both answered.
-
-    Attributes:
-        gap_s: between their answers.
-        uneven_s: what of that their numbers of rows explain where they run side by side.
-        took_s: the later one, from start to answer.
-        device_s, alone_s: what is expected of that one: device time, and start to answer with nothing in
-            its way; None while unknown.
-        beside: calls that were in service beside the second one, the first one among them.
-        unexpected: single calls' answers come at other times than expected.
-    """
-
-    gap_s: float
-    uneven_s: float
-    took_s: float
-    device_s: float | None
-    alone_s: float | None
-    beside: int
-    unexpected: bool = False
-
-    @property
-    def together(self) -> bool:
-        """Whether they were answered at once."""
-        return min(self.gap_s, abs(self.gap_s - self.uneven_s)) < self.nearness_s
-
-    @property
-    def nearness_s(self) -> float:
-        """Answers nearer than that came at once."""
-        return _TOGETHER_S + _TOGETHER_SHARE * self.took_s
 
 
 class Overlap:
@@ -91,12 +53,12 @@ class Overlap:
     __slots__ = (
         "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_doubt_after",
         "_explained", "_fewer", "_free_calm", "_in_turn", "_more", "_most", "_off", "_second_small",
-        "_since_sooner", "_sooner", "_sure", "shared", "slots",
+        "_since_sooner", "_sooner", "_sure", "_unmerged", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
         """`most_slots`: 1 for never a pair. `spread`, from 0 to 1, differs among workers of one server."""
-        self.slots = 1
+        self.slots = self._unmerged = 1
         self.shared = False
         self._most = most_slots
         self._between = _FIRST_AFTER
@@ -104,7 +66,8 @@ class Overlap:
         self._confirmed = self._second_small = False
         self._calls = 0
         self._below = False
-        self._more = self._fewer = self._sooner = self._off = 0
+        self._more = 1.0
+        self._fewer = self._sooner = self._off = 0
         self._sure = self._since_sooner = 0
         self._explained = self._free_calm = 0
         self._in_turn, self._doubt_after = 0, _DOUBT_AFTER
@@ -157,12 +120,16 @@ class Overlap:
         """An answer came sooner than one after the other allows."""
         self._between = _SOON_AFTER
 
+    def told_nothing(self) -> None:
+        """A pair left when nobody could say what was in service beside it: so may the next one."""
+        self._between = max(self._between, min(2 * self._between, _SUSPECT_AFTER))
+
     def judge(self, pair: Pair) -> bool:
         """Learn from a pair; whether what was learnt of the cost until now no longer counts."""
         self._second_small = not self._second_small
         if pair.together:
             return self._judge_together(pair)
-        self._more = 0
+        self._more = 1.0
         if pair.beside < self.slots:
             self._fewer += 1
             self._between = _SOON_AFTER
@@ -177,13 +144,10 @@ class Overlap:
             # Reading the first answer may take so long: neither at once nor one after the other.
             self._between = max(self._between, _FIRST_AFTER)
             return False
-        if self.shared and self._confirmed and _off(pair):
+        if self.shared and self._confirmed and pair.off:
             return self._doubted()
         self._off = 0
-        # So too where pairs take what is expected, but single calls do not.
-        share = 1.0 + _SOONER_SHARE if pair.unexpected else _SOONER_SHARE
-        sooner = pair.device_s is not None and pair.gap_s + _TOGETHER_S < share * pair.device_s
-        if self.slots > 1 or self.shared or not sooner:
+        if self.slots > 1 or self.shared or not pair.sooner:
             self._sooner = 0
             self._confirm()
             return False
@@ -245,20 +209,25 @@ class Overlap:
 
     def widen(self) -> None:
         """The server merges calls: as many as may be under way do not delay each other."""
+        self._unmerged = self.slots
         self._resize(self._most)
 
     def narrow(self) -> None:
-        """The server merges no calls, or none any more: what it does side by side is learnt anew."""
-        self._resize(1)
+        """The server merges no calls, or none any more: it has the slots again that were seen before."""
+        self._resize(self._unmerged)
 
     def _judge_together(self, pair: Pair) -> bool:
         self._sooner = 0
         if pair.beside < self.slots:
             self._fewer = 0
-        elif pair.beside == self.slots < self._most and not self._calm and _unhindered(pair):
-            self._more += 1
+        elif pair.beside == self.slots < self._most and self._calm:
+            # Not to be tried for a while, but as soon as that is over.
+            self._between = max(_FIRST_AFTER, self._calm)
+            return False
+        elif pair.beside == self.slots < self._most and pair.unhindered:
+            self._more *= pair.coincidence
             self._between = _SOON_AFTER
-            if self._more >= _MORE_PAIRS:
+            if self._more < _COINCIDENCE:
                 self._resize(self.slots + 1)
                 return True
             return False
@@ -277,23 +246,6 @@ class Overlap:
 
     def _resize(self, slots: int) -> None:
         self.slots, self.shared, self._sure = slots, False, 0
-        self._more = self._fewer = self._sooner = self._off = 0
+        self._more = 1.0
+        self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
-
-
-def _off(pair: Pair) -> bool:
-    """Whether the second call took the device another time than is known."""
-    if pair.device_s is None:
-        return False
-    return abs(pair.gap_s - pair.device_s) > _OFF_SHARE * pair.device_s + _TOGETHER_S
-
-
-def _unhindered(pair: Pair) -> bool:
-    """Two that waited for calls before them may be answered at once too.
-
-    Where every call waits long, one more only adds to the queue.
-    """
-    if pair.alone_s is None or pair.device_s is None:
-        return False
-    queues = pair.alone_s > _QUEUE_TIMES * pair.device_s + _QUEUE_S
-    return not queues and pair.took_s < _WAITED_SHARE * pair.alone_s

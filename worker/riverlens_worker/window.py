@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from riverlens_worker.expectation import Call, FreeLine
 
-from riverlens_worker.expectation import Call
-
-_TOGETHER_S = 0.0007
-_APART_SHARE = 0.1
-"""Calls that left so far apart, as a share of the time taken, and are answered at once, ran in one batch."""
+_TOGETHER_S, _TOGETHER_SHARE = 0.0007, 0.01
+"""Answers nearer than this and a share of the time taken came at once: to read the first takes a while."""
+_APART_SHARE, _APART_TIMES = 0.05, 1.5
+"""Calls that left so far apart, as a share of the time taken, and are answered at once, ran in one batch; and
+so many times farther apart than answers that count as given at once."""
 _FADE = 0.9
 _MERGED_SHARE = 0.35
+_LONG_FADE, _MORE_SHARE, _CHANCE_TIMES = 0.97, 0.1, 1.5
+"""Over more calls a lesser share tells enough; so much more than so many times coincidence."""
 _APART_AGAIN_SHARE, _APART_AGAIN_CALLS = 0.05, 64
 """After so many answers of which hardly any came together, the server is thought to merge no longer."""
 _GROWN_CALLS, _GROWN_LOOKS = 8, 64
 _GROWN_TIMES, _GROWN_S = 1.3, 0.001
 _ALIKE_TIMES = 1.5
-
-
-class FreeLine(NamedTuple):
-    """What free calls take: of no rows, for a row more, in seconds; and of how many rows they usually are."""
-
-    none_s: float
-    row_s: float
-    rows: float
 
 
 class Window:
@@ -33,12 +27,13 @@ class Window:
         merged: the server answers calls together that left apart: it runs them in batches of its own.
     """
 
-    __slots__ = ("_before", "_last", "_looks", "_seldom", "_share", "merged")
+    __slots__ = ("_before", "_gap_s", "_last", "_long_share", "_looks", "_seldom", "_share", "merged")
 
     def __init__(self) -> None:
         self.merged = False
         self._last: Call | None = None
-        self._share = 0.0
+        self._share = self._long_share = 0.0
+        self._gap_s: float | None = None
         self._seldom = 0
         self._before: FreeLine | None = None
         self._looks = 0
@@ -49,7 +44,8 @@ class Window:
 
     def reset(self) -> None:
         """One slot again."""
-        self.merged, self._share, self._seldom, self._before = False, 0.0, 0, None
+        self.merged, self._seldom, self._before = False, 0, None
+        self._share, self._long_share, self._gap_s = 0.0, 0.0, None
 
     def answered(self, call: Call, row_s: float) -> None:
         """A call was answered. Coincidence does it now and then, a merging server most of the time.
@@ -60,11 +56,21 @@ class Window:
         if last is None or call.answered_s is None or last.answered_s is None:
             return
         apart_s = abs(call.started_s - last.started_s + row_s * (call.rows - last.rows))
-        at_once = call.answered_s - last.answered_s < _TOGETHER_S
-        hit = at_once and apart_s > _APART_SHARE * (call.answered_s - call.started_s)
-        self._share = _FADE * self._share + (1 - _FADE) * hit
-        self._seldom = self._seldom + 1 if self._share < _APART_AGAIN_SHARE else 0
-        self.merged = self._share > _MERGED_SHARE or (self.merged and self._seldom < _APART_AGAIN_CALLS)
+        took_s, gap_s = call.answered_s - call.started_s, call.answered_s - last.answered_s
+        near_s = _TOGETHER_S + _TOGETHER_SHARE * took_s
+        apart = apart_s > max(_APART_SHARE * took_s, _APART_TIMES * near_s)
+        self._count(hit=apart and gap_s < near_s, gap_s=gap_s)
+        # So many come so near each other by themselves.
+        chance = near_s / (self._gap_s or near_s)
+        needed = _MORE_SHARE + _CHANCE_TIMES * chance
+        self._seldom = self._seldom + 1 if self._share < _APART_AGAIN_SHARE + chance else 0
+        seen = self._share > max(_MERGED_SHARE, needed) or self._long_share > needed
+        self.merged = seen or (self.merged and self._seldom < _APART_AGAIN_CALLS)
+
+    def _count(self, *, hit: bool, gap_s: float) -> None:
+        self._share = _faded(self._share, hit, _FADE)
+        self._long_share = _faded(self._long_share, hit, _LONG_FADE)
+        self._gap_s = gap_s if self._gap_s is None else _faded(self._gap_s, gap_s, _LONG_FADE)
 
     def grew(self, now: FreeLine | None, calls: int) -> bool:
         """Whether free calls take longer since there is a slot more; compared once, where rows are alike."""
@@ -78,3 +84,7 @@ class Window:
         before_s = before.none_s + before.row_s * now.rows
         grown = now.none_s + now.row_s * now.rows > _GROWN_TIMES * before_s + _GROWN_S
         return alike and grown and not self.merged
+
+
+def _faded(mean: float, value: float, fade: float) -> float:
+    return fade * mean + (1 - fade) * value
