@@ -51,9 +51,9 @@ class Overlap:
     """
 
     __slots__ = (
-        "_apart", "_below", "_between", "_calls", "_calm", "_calm_next", "_confirmed", "_doubt_after",
-        "_explained", "_fewer", "_free_calm", "_in_turn", "_more", "_most", "_off", "_second_small",
-        "_since_sooner", "_sooner", "_sure", "_unmerged", "shared", "slots",
+        "_apart", "_below", "_between", "_by_chance", "_calls", "_calm", "_calm_next", "_confirmed",
+        "_doubt_after", "_explained", "_fewer", "_free_calm", "_in_turn", "_most", "_off",
+        "_second_small", "_since_sooner", "_sooner", "_sure", "_unmerged", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -66,7 +66,7 @@ class Overlap:
         self._confirmed = self._second_small = False
         self._calls = 0
         self._below = False
-        self._more = 1.0
+        self._by_chance = 1.0
         self._fewer = self._sooner = self._off = 0
         self._sure = self._since_sooner = 0
         self._explained = self._free_calm = 0
@@ -129,7 +129,7 @@ class Overlap:
         self._second_small = not self._second_small
         if pair.together:
             return self._judge_together(pair)
-        self._more = 1.0
+        self._by_chance = 1.0
         if pair.beside < self.slots:
             self._fewer += 1
             self._between = _SOON_AFTER
@@ -225,9 +225,9 @@ class Overlap:
             self._between = max(_FIRST_AFTER, self._calm)
             return False
         elif pair.beside == self.slots < self._most and pair.unhindered:
-            self._more *= pair.coincidence
+            self._by_chance *= pair.coincidence
             self._between = _SOON_AFTER
-            if self._more < _COINCIDENCE:
+            if self._by_chance < _COINCIDENCE:
                 self._resize(self.slots + 1)
                 return True
             return False
@@ -246,6 +246,6 @@ class Overlap:
 
     def _resize(self, slots: int) -> None:
         self.slots, self.shared, self._sure = slots, False, 0
-        self._more = 1.0
+        self._by_chance = 1.0
         self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER

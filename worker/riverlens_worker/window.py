@@ -12,7 +12,7 @@ so many times farther apart than answers that count as given at once."""
 _FADE = 0.9
 _MERGED_SHARE = 0.35
 _LONG_FADE, _MORE_SHARE, _CHANCE_TIMES = 0.97, 0.1, 1.5
-"""Over more calls a lesser share tells enough; so much more than so many times coincidence."""
+"""A lesser share of more calls tells enough. Both must be so much above so many times that of chance."""
 _APART_AGAIN_SHARE, _APART_AGAIN_CALLS = 0.05, 64
 """After so many answers of which hardly any came together, the server is thought to merge no longer."""
 _GROWN_CALLS, _GROWN_LOOKS = 8, 64
@@ -60,7 +60,7 @@ class Window:
         near_s = _TOGETHER_S + _TOGETHER_SHARE * took_s
         apart = apart_s > max(_APART_SHARE * took_s, _APART_TIMES * near_s)
         self._count(hit=apart and gap_s < near_s, gap_s=gap_s)
-        # So many come so near each other by themselves.
+        # The share that comes so near by itself.
         chance = near_s / (self._gap_s or near_s)
         needed = _MORE_SHARE + _CHANCE_TIMES * chance
         self._seldom = self._seldom + 1 if self._share < _APART_AGAIN_SHARE + chance else 0
