@@ -13,6 +13,7 @@ _QUEUE_TIMES, _FULL_QUEUE_TIMES, _QUEUE_S = 2.3, 1.5, 0.02
 a slot too many only gives their worker a larger share of the server than the others have.
 """
 _CHANCE_TIMES = 1.5
+"""Answers come near each other by chance somewhat more often than if they came at any time alike."""
 _SOONER_SHARE, _OFF_SHARE = 0.7, 0.25
 
 
