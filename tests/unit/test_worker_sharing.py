@@ -190,16 +190,17 @@ def test_a_machine_with_bad_moments_is_not_taken_for_others(
         assert sum(states) <= 0.1 * len(states)
 
 
-@pytest.mark.parametrize("merge", [True, False])
-def test_saturation_is_shared_fairly(merge: bool) -> None:  # noqa: FBT001  # a case
+@pytest.mark.parametrize(("merge", "mean_least"), [(True, 0.80), (False, 0.75)])
+def test_saturation_is_shared_fairly(merge: bool, mean_least: float) -> None:  # noqa: FBT001  # a case
     """4 workers with more than enough to do: 95 % of the ceiling together.
 
-    The worst of them has three quarters of its share in the mean of several runs, and never less than 70 %.
+    In the mean of several runs the worst of them has 80 % of its share of a server that merges, and three
+    quarters of one that does not; never less than 70 %.
     """
     runs = [saturated(4, merge=merge, seed=seed) for seed in (1, 2, 3, 4, 5)]
     assert all(together >= 0.95 for together, _ in runs)
     assert min(least for _, least in runs) >= 0.70
-    assert sum(least for _, least in runs) / len(runs) >= 0.75
+    assert sum(least for _, least in runs) / len(runs) >= mean_least
 
 
 @pytest.mark.parametrize("devices", [2, 4])

@@ -29,7 +29,7 @@ def _gaps(share_together: float, else_s: float, count: int = 2000) -> list[float
 
 
 def test_a_merging_server_is_known_by_a_quarter_of_the_answers() -> None:
-    """Four workers' calls share its batches, so few of each are of one worker; it takes some dozen calls."""
+    """Four workers' calls share its batches, so few of each are of one worker."""
     merged = calls_until_merged(0.070, _gaps(0.25, 0.030), apart_s=0.02)
     assert merged is not None
     assert merged < 120

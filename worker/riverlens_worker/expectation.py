@@ -83,15 +83,12 @@ class Expectation:
         return len(self.fit) >= _LEAST_SAMPLES
 
     @property
-    def free_rows(self) -> float | None:
-        """Rows of the usual free call; None while there was none."""
-        return median(rows for rows, _ in self._free) if self._free else None
-
-    @property
     def free_line(self) -> FreeLine | None:
         """What free calls take; None while unknown."""
-        cost, rows, none_s = self.fit.cost(), self.free_rows, self.alone_s(0)
-        return None if cost is None or rows is None or none_s is None else FreeLine(none_s, cost[1], rows)
+        cost, none_s = self.fit.cost(), self.alone_s(0)
+        if cost is None or none_s is None or not self._free:
+            return None
+        return FreeLine(none_s, cost[1], median(rows for rows, _ in self._free))
 
     @property
     def free_took_s(self) -> float:

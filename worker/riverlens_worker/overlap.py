@@ -220,19 +220,23 @@ class Overlap:
         self._sooner = 0
         if pair.beside < self.slots:
             self._fewer = 0
-        elif pair.beside == self.slots < self._most and self._calm:
-            # Not to be tried for a while, but as soon as that is over.
-            self._between = max(_FIRST_AFTER, self._calm)
-            return False
-        elif pair.beside == self.slots < self._most and pair.unhindered:
-            self._by_chance *= pair.coincidence
-            self._between = _SOON_AFTER
-            if self._by_chance < _COINCIDENCE:
-                self._resize(self.slots + 1)
-                return True
-            return False
+        elif pair.beside == self.slots < self._most:
+            if self._calm:
+                # Not to be tried for a while, but as soon as that is over.
+                self._between = max(_FIRST_AFTER, self._calm)
+                return False
+            if pair.unhindered:
+                return self._shows_one_more(pair)
         self._confirm()
         return False
+
+    def _shows_one_more(self, pair: Pair) -> bool:
+        self._by_chance *= pair.coincidence
+        self._between = _SOON_AFTER
+        if self._by_chance >= _COINCIDENCE:
+            return False
+        self._resize(self.slots + 1)
+        return True
 
     def _confirm(self) -> None:
         if self.shared:

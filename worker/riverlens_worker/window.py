@@ -48,7 +48,7 @@ class Window:
         self._share, self._long_share, self._gap_s = 0.0, 0.0, None
 
     def answered(self, call: Call, row_s: float) -> None:
-        """A call was answered. Coincidence does it now and then, a merging server most of the time.
+        """A call was answered. By coincidence some come together, of a merging server more.
 
         A machine that stands still now and then reads answers together that came one by one.
         """
