@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -196,6 +197,41 @@ def test_partitions_share_the_workers_room_equally(partitions: int, share_mib: i
     mib = 1024 * 1024
     room = Room(frames=256, nbytes=64 * mib, total_bytes=48 * mib)
     assert room.share_bytes(partitions) == share_mib * mib
+
+
+def test_with_frames_enough_each_partition_has_half_its_share() -> None:
+    """Small frames are soon enough for all calls and fill half the room; large ones may fill all of it."""
+    mib = 1024 * 1024
+    room = Room(frames=256, nbytes=64 * mib, total_bytes=48 * mib, enough=96)
+    assert [room.share_bytes(8, frames) // mib for frames in (0, 95, 96, 200)] == [6, 6, 3, 3]
+    for frame_bytes, held_frames in ((mib // 32, 128), (mib // 4, 32)):
+        table = LeaseTable("frames", replace(room, total_bytes=24 * mib, enough=128))
+        leases = [table.assign(number, 0) for number in range(3)]
+        for lease in leases:
+            _fill(table, lease, frame_bytes)
+        assert [lease.frames for lease in leases] == 3 * [held_frames]
+
+
+def test_a_partition_that_gives_frames_back_is_read_again_when_the_others_hold_few() -> None:
+    """What was enough is so no longer once the frames are settled: the whole share counts again."""
+    mib = 1024 * 1024
+    table = LeaseTable("frames", Room(frames=256, nbytes=64 * mib, total_bytes=4 * mib, enough=24))
+    first, second = table.assign(0, 0), table.assign(1, 0)
+    frames, others = _fill(table, first, mib // 16), _fill(table, second, mib // 16)
+    assert [len(frames), len(others)] == [24, 16]
+    for frame in others:
+        table.settle(frame)
+    assert not table.has_room(first)
+    assert table.settle(frames.popleft()), "23 frames are not enough, and fill no three quarters of 2 MiB"
+    assert table.has_room(first)
+
+
+def _fill(table: LeaseTable, lease: PartitionLease, frame_bytes: int) -> deque[LeasedFrame]:
+    """Read frames of so many bytes until the lease has no room."""
+    frames: deque[LeasedFrame] = deque()
+    while table.has_room(lease):
+        frames.append(table.admit(lease, FakeRecord(value=b"x" * frame_bytes), len(frames), 1.0, NOW_MS))
+    return frames
 
 
 def test_a_partition_is_full_at_its_share() -> None:

@@ -27,15 +27,20 @@ class Room:
         frames, nbytes: of each partition, however many there are.
         total_bytes: of all partitions together: each has an equal share, whoever needs it, so that one that
             is stuck cannot take the others' room.
+        enough: frames of all partitions together that keep all calls full: with so many each share is half as
+            large, as more would only take memory. None: it stays as it is.
     """
 
     frames: int
     nbytes: int
     total_bytes: int
+    enough: int | None = None
 
-    def share_bytes(self, partitions: int) -> int:
-        """The most bytes of each of so many partitions."""
-        return min(self.nbytes, max(self.total_bytes // max(1, partitions), _LEAST_SHARE_BYTES))
+    def share_bytes(self, partitions: int, frames: int = 0) -> int:
+        """The most bytes of each of so many partitions, which hold so many frames together."""
+        enough = self.enough is not None and frames >= self.enough
+        total_bytes = self.total_bytes // 2 if enough else self.total_bytes
+        return min(self.nbytes, max(total_bytes // max(1, partitions), _LEAST_SHARE_BYTES))
 
 
 class LeaseTable:
@@ -45,6 +50,7 @@ class LeaseTable:
         self.topic = topic
         self._room = room
         self._leases: dict[int, PartitionLease] = {}
+        self._frames = 0
 
     def __iter__(self) -> Iterator[PartitionLease]:
         return iter(tuple(self._leases.values()))
@@ -111,13 +117,14 @@ class LeaseTable:
         )
         lease.next_ordinal += 1
         lease.frames += 1
+        self._frames += 1
         lease.bytes_held += nbytes
         lease.full = self._used(lease, 1.0)
         return leased
 
     def _used(self, lease: PartitionLease, share: float) -> bool:
         """Whether that share of the lease's room is used; a first frame always has room, however large."""
-        room, nbytes = self._room, self._room.share_bytes(len(self._leases))
+        room, nbytes = self._room, self._room.share_bytes(len(self._leases), self._frames)
         return lease.frames > 0 and (
             lease.frames >= share * room.frames or lease.bytes_held >= share * nbytes
         )
@@ -140,6 +147,7 @@ class LeaseTable:
         else:
             lease.ledger.settle(source.offset)
         lease.frames -= 1
+        self._frames -= 1
         lease.bytes_held -= source.nbytes
         if lease.full and not self._used(lease, _USED_AGAIN):
             lease.full = False

@@ -138,7 +138,8 @@ class WorkerSettings(Settings):
     """Bytes of one partition's frames inside the worker, encoded or fetched, at most; decoded ones are
     bounded by max_batch_bytes, for all partitions together."""
     total_room_bytes: int = Field(default=48 * 1024 * 1024, ge=1024 * 1024)
-    """Bytes of all partitions' frames inside the worker: each has an equal share, of 1 MiB at least."""
+    """Bytes of all partitions' frames inside the worker: each has an equal share, of 1 MiB at least, and
+    half of it where that holds frames enough for all calls."""
     decode_threads: int = Field(default=2, ge=1, le=64)
     """Threads that decode images."""
     max_frame_bytes: int = Field(default=MAX_FRAME_BYTES, ge=1024)

@@ -27,6 +27,7 @@ from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, Rejected, Settled
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import StallGuard
+from riverlens_worker.servers import parse_servers
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.checksums import check_here
 from riverlens_worker.source.committer import Committer
@@ -40,6 +41,8 @@ from riverlens_worker.source.state import Handover, SourceState
 logger = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_CALLS_AT_ONCE = 2
+"""Of each model server, where its device takes one at a time; a third batch is being filled meanwhile."""
 
 
 def _instance_id(settings: WorkerSettings) -> str | None:
@@ -74,6 +77,7 @@ class Source:
     ) -> None:
         """`freshness`: the policies, None where every frame counts; `pass_by` takes on what they drop."""
         consumer = AIOKafkaConsumer(**_consumer_options(settings), check_crcs=not check_here())
+        enough = (_CALLS_AT_ONCE * len(parse_servers(settings.server)) + 1) * settings.max_batch_size
         self._state = SourceState(
             settings=settings,
             metrics=metrics,
@@ -81,7 +85,7 @@ class Source:
             group=Group(consumer, settings.group_id),
             leases=LeaseTable(
                 settings.frames_topic,
-                Room(settings.room_frames, settings.room_bytes, settings.total_room_bytes),
+                Room(settings.room_frames, settings.room_bytes, settings.total_room_bytes, enough),
             ),
             guard=StallGuard(
                 session_timeout_s=settings.session_timeout_ms / 1000,
