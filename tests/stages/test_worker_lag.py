@@ -12,7 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.metrics import Metrics, value_of
+from riverlens_worker.offsets import StallGuard
+from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source.lag import LagWatch
+from riverlens_worker.source.state import SourceState
 
 
 class Consumer:
@@ -51,3 +54,35 @@ async def test_what_was_removed_waits_no_more(begins: list[int], lags: list[floa
         await watch._ask()
         found.append(value_of(metrics.lag_frames("0")))
     assert found == lags
+
+
+@pytest.mark.parametrize(
+    ("ends", "other", "beside"),
+    [
+        ((1000, 4), {}, True),
+        ((1000, 4), {"read_ago_s": 60.0}, False),
+        ((1000, 1000), {}, False),
+        ((4, 4), {}, False),
+        ((1000, 4), {"full": True}, False),
+        ((None, 4), {}, False),
+    ],
+    ids=["one behind", "nobody else in use", "all behind", "none behind", "the other full", "unknown"],
+)
+def test_a_partition_is_behind_beside_one_that_keeps_up(
+    ends: tuple[int | None, int], other: dict[str, Any], *, beside: bool
+) -> None:
+    """Behind: Kafka holds more than a call's rows of it. Another one has to be in use, and with room."""
+    consumer = SimpleNamespace(highwater=lambda tp: ends[tp.partition])
+    leases = LeaseTable("frames", Room(8, 1 << 20, 1 << 20))
+    state = SourceState(
+        settings=WorkerSettings(),
+        metrics=Metrics(CollectorRegistry()),
+        consumer=consumer,
+        leases=leases,
+        guard=StallGuard(session_timeout_s=6, heartbeat_s=1, now_s=0.0),
+        group=SimpleNamespace(),  # type: ignore[arg-type]  # nothing is asked of it here
+    )
+    leases.assign(0, 2)
+    second = leases.assign(1, 2)
+    second.read_s, second.full = state.now_s() - other.get("read_ago_s", 1.0), other.get("full", False)
+    assert state.beside_backlog(32) is beside

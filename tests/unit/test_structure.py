@@ -59,6 +59,7 @@ PURE = frozenset(
         "pixels",
         "reference_uri",
         "selection",
+        "sparing",
         "servers",
         "settings",
         "skew",

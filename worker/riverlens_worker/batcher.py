@@ -40,16 +40,18 @@ class Batcher:
         pass_by: PassBy = lambda _: None,
         *,
         target: LatencyTarget | None = None,
+        spared: Callable[[int], int] | None = None,
         coming: Callable[[], int] = lambda: 0,
         sealed: Callable[[Iterable[LeasedFrame]], None] = lambda _: None,
     ) -> None:
         """`freshness`: the policies, None where every frame counts; `pass_by` takes what they drop.
 
-        `coming`: how many frames are being decoded, or may be; `sealed` hears which are in a batch.
+        `target`, `spared`: as of `OpenBatches`. `coming`: how many frames are being decoded, or may be;
+        `sealed` hears which are in a batch.
         """
         self._rows = rows
         self._most = limits
-        self._open = OpenBatches(limits, freshness, target)
+        self._open = OpenBatches(limits, freshness, target, spared)
         self._freshness = freshness
         self._pass_by = pass_by
         self._coming = coming

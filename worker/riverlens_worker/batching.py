@@ -123,10 +123,18 @@ class OpenBatches:
     """Frames waiting for a call, by shape. Writer: Batcher alone."""
 
     def __init__(
-        self, limits: Limits, freshness: Freshness | None = None, target: LatencyTarget | None = None
+        self,
+        limits: Limits,
+        freshness: Freshness | None = None,
+        target: LatencyTarget | None = None,
+        spared: Callable[[int], int] | None = None,
     ) -> None:
-        """`freshness`: the policies, None where every frame counts; `target`: None where there is none."""
+        """`freshness`: the policies, None where every frame counts; `target`: None where there is none.
+
+        `spared`: rows that a call takes at most where more than the given limit wait; None: that limit.
+        """
         self.limits = limits
+        self._spared = spared
         self._target = target
         self._freshness = freshness
         self._by_shape: dict[Hashable, _Shape] = {}
@@ -197,8 +205,9 @@ class OpenBatches:
             shape = min(self._by_shape, key=lambda key: self._by_shape[key].since_s())
         waiting = self._by_shape[shape]
         in_time = self._in_time(waiting, now_s)
-        frames = waiting.take(in_time or self.limits)
-        reason = self._reason(len(frames), waiting.rows, draining=draining)
+        limits = self._limits_for(waiting)
+        frames = waiting.take(in_time or limits)
+        reason = self._reason(len(frames), limits.rows, waiting.rows, draining=draining)
         if in_time is not None and waiting.rows and len(frames) == in_time.rows:
             reason = BatchReason.DEADLINE
         if not waiting.rows:
@@ -207,6 +216,13 @@ class OpenBatches:
         if self._newest:
             self._forget(frames)
         return Batch(tuple(frames), reason, now_s)
+
+    def _limits_for(self, waiting: _Shape) -> Limits:
+        """What a call may hold; a little less where more wait, so that who keeps up is served sooner."""
+        limits = self.limits
+        if self._spared is None or waiting.rows <= limits.rows:
+            return limits
+        return replace(limits, rows=self._spared(limits.rows))
 
     def _in_time(self, waiting: _Shape, now_s: float) -> Limits | None:
         """Narrower limits, so that the oldest row is answered in time; None where they are not needed."""
@@ -222,8 +238,8 @@ class OpenBatches:
             if self._newest.get(key) is row:
                 del self._newest[key]
 
-    def _reason(self, rows: int, rest: int, *, draining: bool) -> BatchReason:
-        if rows >= self.limits.rows:
+    def _reason(self, rows: int, most: int, rest: int, *, draining: bool) -> BatchReason:
+        if rows >= most:
             return BatchReason.FULL
         if rest:
             return BatchReason.BYTES

@@ -22,6 +22,8 @@ ALIKE_CALLS, _ALIKE_SHARE = 4, 0.15
 _KEPT = 16
 """Answers of before that then still tell what rows cost among each other."""
 
+_RATE_CALLS = 5
+"""Fewer answers tell no rate."""
 _APART_CALLS = 4
 """So many answers of other row counts than the most frequent one tell what a call costs, and what a row."""
 
@@ -107,6 +109,11 @@ class ServiceTimeFit:
         """Rows a second in full batches: the ceiling; None while unknown."""
         total_s = self.seconds(max_rows)
         return max_rows / total_s if total_s else None
+
+    def rate(self, least: int, most: int) -> float | None:
+        """Rows a second of late calls of `least` to `most` rows, by their median; None where few were."""
+        rates = [rows / seconds for rows, seconds in self._samples if least <= rows <= most]
+        return _median(rates) if len(rates) >= _RATE_CALLS else None
 
     def _notice_change(self, rows: int, service_s: float, *, in_proportion: bool) -> float:
         """Whether answers are all slower, or all quicker, than expected before the first of these."""

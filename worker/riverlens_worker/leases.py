@@ -119,6 +119,7 @@ class LeaseTable:
         lease.frames += 1
         self._frames += 1
         lease.bytes_held += nbytes
+        lease.read_s = now_s
         lease.full = self._used(lease, 1.0)
         return leased
 

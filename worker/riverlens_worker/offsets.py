@@ -100,6 +100,7 @@ class PartitionLease:
         removed_to: how far retention was seen to have removed the partition; 0 where it was not.
         ledger: open and settled offsets.
         frames, bytes_held: room in use; taken when a frame is read, given back when it is settled.
+        read_s: when its last frame was read; minus infinity before.
         full: whether its room was used up, and not enough of it was given back since.
         next_ordinal: ordinal of the next frame within this lease; dense, so order can be restored.
         committed: the last offset committed; None before.
@@ -112,6 +113,7 @@ class PartitionLease:
     ledger: OffsetLedger = field(default_factory=OffsetLedger)
     frames: int = 0
     bytes_held: int = 0
+    read_s: float = float("-inf")
     full: bool = False
     next_ordinal: int = 0
     committed: int | None = None

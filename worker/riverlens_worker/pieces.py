@@ -28,6 +28,7 @@ class Piece:
         searched: part of a group that failed too often: one more failure of a group halves it.
         alone: it must have the server to itself, as far as we can see to it.
         refused_s: when its first call as a single frame began.
+        full: it could not have grown: a whole batch at a limit.
         avoid: name of the endpoint that failed it last.
     """
 
@@ -38,6 +39,7 @@ class Piece:
     attempts: int = 0
     searched: bool = False
     alone: bool = False
+    full: bool = False
     refused_s: float | None = None
     avoid: str = ""
 

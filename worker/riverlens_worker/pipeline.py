@@ -36,6 +36,7 @@ from riverlens_worker.publisher import Publisher, PublisherPorts
 from riverlens_worker.references import ReferencePorts, References
 from riverlens_worker.settings import WorkerSettings
 from riverlens_worker.source import Source
+from riverlens_worker.sparing import Sparing
 from riverlens_worker.sweeper import Sweeper
 from riverlens_worker.tracing import Tracer
 from riverlens_worker.watchdog import Reading
@@ -197,12 +198,9 @@ class Pipeline:
         # A model that fixes its rows gets calls of just so many: more in one would run one after the other.
         limits = Limits(model.layout.rows or settings.max_batch_size, settings.max_batch_bytes)
         freshness = self._freshness
-        decode_pool = DecodePool(
-            DecodePoolPorts(self._references.take, self._decoded, self._results, freshness),
-            model.target,
-            settings.decode_threads,
-            metrics,
-        )
+        decoding = DecodePoolPorts(self._references.take, self._decoded, self._results, freshness)
+        decode_pool = DecodePool(decoding, model.target, settings.decode_threads, metrics)
+        sparing = Sparing(partial(self._source.beside_backlog, limits.rows), lambda: self._endpoints.loads)
         batcher = Batcher(
             self._decoded,
             limits,
@@ -210,6 +208,8 @@ class Pipeline:
             freshness,
             self._results.put_many,
             target=LatencyTarget(settings.latency_target_ms, lambda: slowest_cost(self._endpoints.loads)),
+            # Where calls have a fixed size, smaller ones are filled up to it.
+            spared=sparing.rows if model.layout.rows is None else None,
             coming=partial(self._coming, decode_pool),
             sealed=self._source.sealed,
         )

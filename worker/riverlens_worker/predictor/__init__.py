@@ -124,6 +124,8 @@ class Predictor:
             first = len(frames) if next_one is None else next_one.load.first_rows(len(frames))
             for part in (frames[:first], frames[first:]):
                 self._pieces.extend(in_pieces(part, most, batch.reason))
+            at_limit = batch.reason in (BatchReason.FULL, BatchReason.BYTES)
+            self._pieces[-1].full = at_limit and self._pieces[-1].frames == frames
         finally:
             self._taking = None
             self._wake.set()
@@ -136,7 +138,7 @@ class Predictor:
             if endpoint is None:
                 continue
             self._pieces.remove(piece)
-            full = len(piece.frames) >= self._limits.current().rows or piece.reason is BatchReason.BYTES
+            full = piece.full or len(piece.frames) >= self._limits.current().rows
             call = endpoint.load.start(len(piece.frames), time.monotonic(), full=full)
             endpoint.load.alone = piece.alone
             self._calls += 1

@@ -182,6 +182,10 @@ class Source:
             if state.ended and not len(state.admission):
                 raise EndOfStream
 
+    def beside_backlog(self, rows: int) -> bool:
+        """Whether Kafka holds more than `rows` frames of some partition, while another in use keeps up."""
+        return self._state.beside_backlog(rows)
+
     def sweep(self, now_s: float) -> list[Rejected]:
         """Frames that have gone stale while nobody took them; they wait no more."""
         return self._state.admission.sweep(now_s)

@@ -24,6 +24,9 @@ from riverlens_worker.source.group import Group
 
 logger = logging.getLogger(__name__)
 
+_IN_USE_S = 10.0
+"""A partition of which nothing was read for so long has nobody who waits."""
+
 
 def _to_nobody(_: Sequence[Rejected]) -> None:
     """Nothing is dropped."""
@@ -141,6 +144,15 @@ class SourceState:
         except AssertionError:
             return None  # aiokafka's word for a partition that has just moved on
         return None if end is None or lease.next_offset is None else max(0, end - lease.next_offset)
+
+    def beside_backlog(self, rows: int) -> bool:
+        """Whether Kafka holds more than `rows` frames of some partition, while another in use keeps up."""
+        now_s, behind, keeping_up = self.now_s(), False, False
+        for lease in self.leases:
+            unfetched = self.unfetched(lease) or 0
+            behind |= unfetched > rows
+            keeping_up |= unfetched <= rows and not lease.full and now_s - lease.read_s < _IN_USE_S
+        return behind and keeping_up
 
     def _learn(self, freshness: Freshness, items: list[Admitted]) -> None:
         """Frames that have just come to Kafka tell whose clock is behind."""
