@@ -32,6 +32,7 @@ class Line:
         dead: reason of each dead letter by offset.
         dropped: reason of each drop by offset, where the settings have freshness policies.
         why: what /readyz would say.
+        spared_rows: of a full call, as beside a backlog; None: there is none.
     """
 
     def __init__(self, settings: WorkerSettings, **endpoints: Any) -> None:
@@ -46,6 +47,7 @@ class Line:
         self.dead: dict[int, str] = {}
         self.dropped: dict[int, str] = {}
         self.why = ""
+        self.spared_rows: int | None = None
         self.sent = 0
 
     async def run(self, model: ServedModel) -> None:
@@ -53,7 +55,7 @@ class Line:
         policies = self.settings.policies
         freshness = policies if policies.asks else None
         limits, pass_by = Limits(self.settings.max_batch_size, 1 << 26), self.results.put_many
-        batcher = Batcher(self.rows, limits, self.metrics, freshness, pass_by)
+        batcher = Batcher(self.rows, limits, self.metrics, freshness, pass_by, spared=self._spared)
         ports = PredictorPorts(
             batcher.take,
             batcher.full,
@@ -69,6 +71,9 @@ class Line:
             group.create_task(batcher.run())
             await predictor.run()
             self.results.close()
+
+    def _spared(self, most: int) -> int:
+        return self.spared_rows or most
 
     def _waiting(self, why: str) -> None:
         self.why = why

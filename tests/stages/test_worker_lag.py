@@ -65,8 +65,17 @@ async def test_what_was_removed_waits_no_more(begins: list[int], lags: list[floa
         ((4, 4), {}, False),
         ((1000, 4), {"full": True}, False),
         ((None, 4), {}, False),
+        ((1000, 4), {"removed_to": 1000}, False),
     ],
-    ids=["one behind", "nobody else in use", "all behind", "none behind", "the other full", "unknown"],
+    ids=[
+        "one behind",
+        "nobody else in use",
+        "all behind",
+        "none behind",
+        "the other full",
+        "unknown",
+        "removed",
+    ],
 )
 def test_a_partition_is_behind_beside_one_that_keeps_up(
     ends: tuple[int | None, int], other: dict[str, Any], *, beside: bool
@@ -82,7 +91,7 @@ def test_a_partition_is_behind_beside_one_that_keeps_up(
         guard=StallGuard(session_timeout_s=6, heartbeat_s=1, now_s=0.0),
         group=SimpleNamespace(),  # type: ignore[arg-type]  # nothing is asked of it here
     )
-    leases.assign(0, 2)
+    leases.assign(0, 2).removed_to = other.get("removed_to", 0)
     second = leases.assign(1, 2)
     second.read_s, second.full = state.now_s() - other.get("read_ago_s", 1.0), other.get("full", False)
     assert state.beside_backlog(32) is beside

@@ -1,18 +1,22 @@
-"""What wakes the predictor, with real servers that come and go."""
+"""What wakes the predictor, with real servers that come and go, and which of its calls are full ones."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from riverlens_worker.channel import Signal
 from riverlens_worker.endpoints import Endpoints
+from riverlens_worker.expectation import Call
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.predictor.turn import Turn
 from riverlens_worker.settings import WorkerSettings
+from tests.harness.predicting import predicting
 from tests.harness.scripted_server import ScriptedServer
 
 
@@ -71,3 +75,29 @@ async def test_a_pause_that_ended_while_looking_is_not_missed() -> None:
     assert endpoints.resumes_s(now_s) == pytest.approx(math.inf)
     turn.cancel()
     await endpoints.close()
+
+
+@pytest.mark.parametrize("spared_rows", [None, 7])
+async def test_a_call_at_its_limit_is_a_full_one(spared_rows: int | None) -> None:
+    """The clock is told which calls could not have grown, those beside a backlog among them."""
+    server = ScriptedServer()
+    await server.start()
+    settings = WorkerSettings(server=server.address, max_batch_size=8)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop)
+        line = await stack.enter_async_context(predicting(settings))
+        line.spared_rows = spared_rows
+        clock = line.endpoints.up[0].load.clock
+        started, told = clock.started, set[tuple[int, bool]]()
+
+        def noted(call: Call, before: Sequence[Call], *, full: bool) -> None:
+            told.add((call.rows, full))
+            started(call, before, full=full)
+
+        clock.started = noted  # type: ignore[method-assign]  # looked through
+        await line.send([b"frame"] * 100)
+        await line.until(lambda: len(line.answered) == 100, "all answers")
+    line.check()
+    most = spared_rows or 8
+    assert (most, True) in told
+    assert all(rows >= most for rows, full in told if full), told

@@ -14,6 +14,8 @@ from riverlens_worker.admission import Admission
 from riverlens_worker.leases import LeaseTable, Room
 from riverlens_worker.messages import LeasedFrame, dead_letter
 from riverlens_worker.offsets import LeaseState, PartitionLease
+from riverlens_worker.settings import WorkerSettings
+from riverlens_worker.source import _enough
 from tests.worker_parts import FakeRecord, examples, leased
 
 NOW_MS = 1_790_000_001_000
@@ -224,6 +226,15 @@ def test_a_partition_that_gives_frames_back_is_read_again_when_the_others_hold_f
     assert not table.has_room(first)
     assert table.settle(frames.popleft()), "23 frames are not enough, and fill no three quarters of 2 MiB"
     assert table.has_room(first)
+
+
+@pytest.mark.parametrize(
+    ("server", "enough"),
+    [("a:8500", 288), ("a:8500,b:8500", 544), ("dns:///models:8500", None), ("a:8500,dns:///b:8500", None)],
+)
+def test_what_is_enough_follows_from_the_most_calls_at_once(server: str, enough: int | None) -> None:
+    """Eight calls of each server and the batch behind them; how many servers a name has, nobody knows."""
+    assert _enough(WorkerSettings(server=server, max_in_flight_calls=8, max_batch_size=32)) == enough
 
 
 def _fill(table: LeaseTable, lease: PartitionLease, frame_bytes: int) -> deque[LeasedFrame]:

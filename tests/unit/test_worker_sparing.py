@@ -61,7 +61,8 @@ def test_the_server_that_bears_it_least_decides() -> None:
     assert Sparing(lambda: True, lambda: [cheap, EndpointLoad(8)]).rows(MOST) == MOST
 
 
-def test_where_calls_are_padded_they_are_full_again() -> None:
+@pytest.mark.parametrize("full_calls", [0, 12])
+def test_where_calls_are_padded_they_are_full_again(full_calls: int) -> None:
     """A server that runs 29 rows as 32 is found out by a few answers, and tried again much later."""
     load = EndpointLoad(8)
     sparing = Sparing(lambda: True, lambda: [load])
@@ -72,7 +73,7 @@ def test_where_calls_are_padded_they_are_full_again() -> None:
         load.fit.add(rows, (20 + 3 * padded) / 1000)
         return rows
 
-    for rows in (4, 4, 8, 8, 16, 16, *(12 * [MOST])):
+    for rows in (4, 4, 8, 8, 16, 16, *(full_calls * [MOST])):
         load.fit.add(rows, (20 + 3 * rows) / 1000)
     asked = [ask() for _ in range(2000)]
     spared = [number for number, rows in enumerate(asked) if rows < MOST]
@@ -88,6 +89,20 @@ def test_calls_that_do_not_pad_stay_spared() -> None:
         rows = sparing.rows(MOST)
         assert rows == 29
         load.fit.add(rows, (20 + 3 * rows) / 1000)
+
+
+def test_without_full_calls_to_compare_with_some_are_sent() -> None:
+    """After quiet times only small calls are known: a few full ones prove it, and no more are sent."""
+    load = EndpointLoad(8)
+    for rows in (2, 2, 3, 3, *(16 * [4, 6, 8])):
+        load.fit.add(rows, (20 + 3 * rows) / 1000)
+    sparing, asked = Sparing(lambda: True, lambda: [load]), []
+    for _ in range(500):
+        asked.append(sparing.rows(MOST))
+        load.fit.add(asked[-1], (20 + 3 * asked[-1]) / 1000)
+    assert asked[0] == 29
+    assert 0 < asked.count(MOST) < 10
+    assert asked[-300:] == 300 * [29]
 
 
 def test_only_a_batch_that_leaves_rows_behind_is_spared() -> None:
@@ -107,3 +122,14 @@ def test_only_a_batch_that_leaves_rows_behind_is_spared() -> None:
         (8, BatchReason.FULL),
     ]
     assert asked == [8]
+
+
+def test_a_limit_that_was_learnt_is_not_spared() -> None:
+    """After a server ran out of memory, calls at the limit are what lets it grow again."""
+    waiting = OpenBatches(Limits(8, 1 << 20), spared=lambda most: most - 1)
+    waiting.limits = Limits(4, 1 << 20)
+    for offset in range(9):
+        waiting.add(decoded(offset))
+    batch = waiting.take(1.0)
+    assert batch is not None
+    assert len(batch.frames) == 4

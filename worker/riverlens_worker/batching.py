@@ -134,6 +134,7 @@ class OpenBatches:
         `spared`: rows that a call takes at most where more than the given limit wait; None: that limit.
         """
         self.limits = limits
+        self._most_rows = limits.rows
         self._spared = spared
         self._target = target
         self._freshness = freshness
@@ -205,9 +206,10 @@ class OpenBatches:
             shape = min(self._by_shape, key=lambda key: self._by_shape[key].since_s())
         waiting = self._by_shape[shape]
         in_time = self._in_time(waiting, now_s)
-        limits = self._limits_for(waiting)
-        frames = waiting.take(in_time or limits)
-        reason = self._reason(len(frames), limits.rows, waiting.rows, draining=draining)
+        limits = in_time or self._limits_for(waiting)
+        frames = waiting.take(limits)
+        most = limits.rows if in_time is None else self.limits.rows
+        reason = self._reason(len(frames), most, waiting.rows, draining=draining)
         if in_time is not None and waiting.rows and len(frames) == in_time.rows:
             reason = BatchReason.DEADLINE
         if not waiting.rows:
@@ -220,7 +222,9 @@ class OpenBatches:
     def _limits_for(self, waiting: _Shape) -> Limits:
         """What a call may hold; a little less where more wait, so that who keeps up is served sooner."""
         limits = self.limits
-        if self._spared is None or waiting.rows <= limits.rows:
+        # What the server refused is learnt anew by calls that are as large as they may be.
+        learnt = limits.rows < self._most_rows
+        if self._spared is None or learnt or waiting.rows <= limits.rows:
             return limits
         return replace(limits, rows=self._spared(limits.rows))
 

@@ -67,6 +67,7 @@ def sift(piece: Piece, freshness: Freshness | None, now_s: float) -> list[Reject
     if gone:
         piece.frames = [frame for frame in piece.frames if frame not in gone]
         piece.rest = [frame for frame in piece.rest if frame not in gone]
+        piece.full = False
     return [
         dropped(source, DropReason.STALE) if source.lease.open else fenced(source)
         for source in (frame.source for frame in gone)

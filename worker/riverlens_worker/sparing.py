@@ -21,16 +21,16 @@ _RATE_SHARE = 0.98
 """Of the device's rate in full calls, kept at least; by the fit of its cost."""
 _ROWS_SHARE = 0.9
 """Of a full call's rows, kept at least: a fit that is wrong costs no more than that."""
-_PAYS_SHARE = 0.95
+_PAYS_SHARE = 0.965
 """Of the rate in full calls, by the answers; below it calls are padded, or the fit is wrong."""
-_LEFT_CALLS = 1024
-"""Full calls beside a backlog until it is tried again."""
+_LEFT_CALLS, _PROVED_CALLS = 1024, 4096
+"""Full calls beside a backlog until it is tried again; spared ones until it is to be proved again."""
 
 
 class Sparing:
     """Says how many rows the next full call takes. Writer: the batcher's, once for each such call."""
 
-    __slots__ = ("_beside_backlog", "_left", "_loads")
+    __slots__ = ("_beside_backlog", "_left", "_loads", "_proved")
 
     def __init__(
         self, beside_backlog: Callable[[], bool], loads: Callable[[], Sequence[EndpointLoad]]
@@ -38,7 +38,7 @@ class Sparing:
         """`beside_backlog`: whether some partition is behind while another keeps up; `loads`: of servers."""
         self._beside_backlog = beside_backlog
         self._loads = loads
-        self._left = 0
+        self._left = self._proved = 0
 
     def rows(self, most: int) -> int:
         """At most `most`, which more rows than that wait for."""
@@ -49,10 +49,25 @@ class Sparing:
             return most
         fits = [load.fit for load in self._loads()]
         rows = max((spared_rows(fit, most) for fit in fits), default=most)
-        if rows < most and any(_loses(fit, rows, most) for fit in fits):
-            self._left = _LEFT_CALLS
+        if rows == most or not self._pays(fits, rows, most):
             return most
         return rows
+
+    def _pays(self, fits: Sequence[ServiceTimeFit], rows: int, most: int) -> bool:
+        """Whether such calls keep the rate, as far as is known; full ones go where only they can tell."""
+        if self._proved:
+            self._proved -= 1
+            return True
+        rates = [(fit.rate(rows, most - 1), fit.rate(most, most)) for fit in fits]
+        shares = [spared / full for spared, full in rates if spared is not None and full is not None]
+        if any(share < _PAYS_SHARE for share in shares):
+            self._left = _LEFT_CALLS
+            return False
+        if any(full is None for spared, full in rates if spared is not None):
+            return False
+        if shares:
+            self._proved = _PROVED_CALLS
+        return True
 
 
 def spared_rows(fit: ServiceTimeFit, most: int) -> int:
@@ -64,9 +79,3 @@ def spared_rows(fit: ServiceTimeFit, most: int) -> int:
     # n / (a + bn) = share * most / (a + b * most)
     rows = _RATE_SHARE * most * a / (a + (1 - _RATE_SHARE) * b * most) if a > 0 else 0.0
     return min(most, max(math.ceil(rows), math.ceil(_ROWS_SHARE * most)))
-
-
-def _loses(fit: ServiceTimeFit, rows: int, most: int) -> bool:
-    """Whether such calls were answered at a clearly lower rate than full ones; unknown is no."""
-    full, spared = fit.rate(most, most), fit.rate(rows, most - 1)
-    return full is not None and spared is not None and spared < _PAYS_SHARE * full

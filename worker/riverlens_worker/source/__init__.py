@@ -41,8 +41,6 @@ from riverlens_worker.source.state import Handover, SourceState
 logger = logging.getLogger(__name__)
 
 _TICK_S = 1.0
-_CALLS_AT_ONCE = 2
-"""Of each model server, where its device takes one at a time; a third batch is being filled meanwhile."""
 
 
 def _instance_id(settings: WorkerSettings) -> str | None:
@@ -64,6 +62,14 @@ def _consumer_options(settings: WorkerSettings) -> dict[str, Any]:
     }
 
 
+def _enough(settings: WorkerSettings) -> int | None:
+    """Frames of as many calls as may be under way, and of the batch behind them; None where nobody knows."""
+    servers = parse_servers(settings.server)
+    if any(server.every_address for server in servers):
+        return None
+    return (settings.max_in_flight_calls * len(servers) + 1) * settings.max_batch_size
+
+
 class Source:
     """Frames out through `take`, outcomes back through `settle`. Make it inside the event loop."""
 
@@ -77,7 +83,6 @@ class Source:
     ) -> None:
         """`freshness`: the policies, None where every frame counts; `pass_by` takes on what they drop."""
         consumer = AIOKafkaConsumer(**_consumer_options(settings), check_crcs=not check_here())
-        enough = (_CALLS_AT_ONCE * len(parse_servers(settings.server)) + 1) * settings.max_batch_size
         self._state = SourceState(
             settings=settings,
             metrics=metrics,
@@ -85,7 +90,7 @@ class Source:
             group=Group(consumer, settings.group_id),
             leases=LeaseTable(
                 settings.frames_topic,
-                Room(settings.room_frames, settings.room_bytes, settings.total_room_bytes, enough),
+                Room(settings.room_frames, settings.room_bytes, settings.total_room_bytes, _enough(settings)),
             ),
             guard=StallGuard(
                 session_timeout_s=settings.session_timeout_ms / 1000,

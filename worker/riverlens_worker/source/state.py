@@ -138,12 +138,14 @@ class SourceState:
             self.pass_by(gone)
 
     def unfetched(self, lease: PartitionLease) -> int | None:
-        """Offsets that the partition had at its last fetch and that are not read; None where nobody knows."""
+        """Offsets that the partition had at its last fetch and that are left to read; None where unknown."""
         try:
-            end = self.consumer.highwater(self.topic_partition(lease))
+            end: int | None = self.consumer.highwater(self.topic_partition(lease))
         except AssertionError:
             return None  # aiokafka's word for a partition that has just moved on
-        return None if end is None or lease.next_offset is None else max(0, end - lease.next_offset)
+        if end is None or lease.next_offset is None:
+            return None
+        return max(0, end - max(lease.next_offset, lease.removed_to))
 
     def beside_backlog(self, rows: int) -> bool:
         """Whether Kafka holds more than `rows` frames of some partition, while another in use keeps up."""
