@@ -57,12 +57,14 @@ async def test_what_was_removed_waits_no_more(begins: list[int], lags: list[floa
 
 
 @pytest.mark.parametrize(
-    ("ends", "other", "beside"),
+    ("ends", "differs", "beside"),
     [
         ((1000, 4), {}, True),
         ((1000, 4), {"read_ago_s": 60.0}, False),
         ((1000, 1000), {}, False),
         ((4, 4), {}, False),
+        ((34, 4), {}, False),
+        ((35, 4), {}, True),
         ((1000, 4), {"full": True}, False),
         ((None, 4), {}, False),
         ((1000, 4), {"removed_to": 1000}, False),
@@ -72,13 +74,15 @@ async def test_what_was_removed_waits_no_more(begins: list[int], lags: list[floa
         "nobody else in use",
         "all behind",
         "none behind",
+        "a call's rows behind",
+        "one more behind",
         "the other full",
         "unknown",
         "removed",
     ],
 )
 def test_a_partition_is_behind_beside_one_that_keeps_up(
-    ends: tuple[int | None, int], other: dict[str, Any], *, beside: bool
+    ends: tuple[int | None, int], differs: dict[str, Any], *, beside: bool
 ) -> None:
     """Behind: Kafka holds more than a call's rows of it. Another one has to be in use, and with room."""
     consumer = SimpleNamespace(highwater=lambda tp: ends[tp.partition])
@@ -91,7 +95,7 @@ def test_a_partition_is_behind_beside_one_that_keeps_up(
         guard=StallGuard(session_timeout_s=6, heartbeat_s=1, now_s=0.0),
         group=SimpleNamespace(),  # type: ignore[arg-type]  # nothing is asked of it here
     )
-    leases.assign(0, 2).removed_to = other.get("removed_to", 0)
+    leases.assign(0, 2).removed_to = differs.get("removed_to", 0)
     second = leases.assign(1, 2)
-    second.read_s, second.full = state.now_s() - other.get("read_ago_s", 1.0), other.get("full", False)
+    second.read_s, second.full = state.now_s() - differs.get("read_ago_s", 1.0), differs.get("full", False)
     assert state.beside_backlog(32) is beside

@@ -198,7 +198,7 @@ def test_partitions_share_the_workers_room_equally(partitions: int, share_mib: i
     """However many partitions there are, each has an equal share of all bytes, but 1 MiB at least."""
     mib = 1024 * 1024
     room = Room(frames=256, nbytes=64 * mib, total_bytes=48 * mib)
-    assert room.share_bytes(partitions) == share_mib * mib
+    assert room.share_bytes(partitions, 0) == share_mib * mib
 
 
 def test_with_frames_enough_each_partition_has_half_its_share() -> None:

@@ -82,13 +82,37 @@ def test_where_calls_are_padded_they_are_full_again(full_calls: int) -> None:
 
 
 def test_calls_that_do_not_pad_stay_spared() -> None:
-    """Answers that prove the cost change nothing, however many come."""
+    """Answers that prove the cost change nothing; now and then a few full calls prove it again."""
     load = _taught(20, 3, EndpointLoad(8))
     sparing = Sparing(lambda: True, lambda: [load])
-    for _ in range(300):
-        rows = sparing.rows(MOST)
-        assert rows == 29
-        load.fit.add(rows, (20 + 3 * rows) / 1000)
+    asked = []
+    for _ in range(3000):
+        asked.append(sparing.rows(MOST))
+        load.fit.add(asked[-1], (20 + 3 * asked[-1]) / 1000)
+    assert asked[:1000] == 1000 * [29]
+    assert set(asked) == {29, MOST}
+    assert asked.count(MOST) < 0.005 * len(asked)
+
+
+def test_calls_that_tell_no_cost_are_full_again() -> None:
+    """Beside other clients of a server no answer proves anything: it is left after 64 calls."""
+    load = _taught(20, 3, EndpointLoad(8))
+    sparing = Sparing(lambda: True, lambda: [load])
+    asked = [sparing.rows(MOST) for _ in range(1000)]
+    assert asked == 64 * [29] + 936 * [MOST]
+
+
+def test_each_server_has_to_prove_it() -> None:
+    """One of two that pads its calls is found out, though the other one proved it before."""
+    honest, padding = _taught(20, 3, EndpointLoad(8)), _taught(20, 3, EndpointLoad(8))
+    sparing = Sparing(lambda: True, lambda: [honest, padding])
+    asked = []
+    for _ in range(60):
+        asked.append(sparing.rows(MOST))
+        load = honest if len(asked) <= 20 else padding
+        load.fit.add(asked[-1], (20 + 3 * (asked[-1] if load is honest else MOST)) / 1000)
+    assert asked[:20] == 20 * [29]
+    assert asked[-20:] == 20 * [MOST]
 
 
 def test_without_full_calls_to_compare_with_some_are_sent() -> None:

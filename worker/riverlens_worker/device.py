@@ -111,7 +111,7 @@ class ServiceTimeFit:
         return max_rows / total_s if total_s else None
 
     def rate(self, least: int, most: int) -> float | None:
-        """Rows a second of late calls of `least` to `most` rows, by their median; None where few were."""
+        """Rows a second of recent calls of `least` to `most` rows, by their median; None where few were."""
         rates = [rows / seconds for rows, seconds in self._samples if least <= rows <= most]
         return _median(rates) if len(rates) >= _RATE_CALLS else None
 

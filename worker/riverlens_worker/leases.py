@@ -36,10 +36,10 @@ class Room:
     total_bytes: int
     enough: int | None = None
 
-    def share_bytes(self, partitions: int, frames: int = 0) -> int:
+    def share_bytes(self, partitions: int, frames: int) -> int:
         """The most bytes of each of so many partitions, which hold so many frames together."""
-        enough = self.enough is not None and frames >= self.enough
-        total_bytes = self.total_bytes // 2 if enough else self.total_bytes
+        halved = self.enough is not None and frames >= self.enough
+        total_bytes = self.total_bytes // 2 if halved else self.total_bytes
         return min(self.nbytes, max(total_bytes // max(1, partitions), _LEAST_SHARE_BYTES))
 
 

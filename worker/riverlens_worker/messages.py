@@ -31,7 +31,7 @@ class BatchReason(StrEnum):
     """Why a batch left when it did."""
 
     FULL = "full"
-    """It held as many rows as one call may."""
+    """It held as many rows as a call may just then."""
     BYTES = "bytes"
     """One more frame would have passed the byte limit."""
     DEVICE_FREE = "device_free"

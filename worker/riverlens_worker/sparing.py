@@ -23,14 +23,16 @@ _ROWS_SHARE = 0.9
 """Of a full call's rows, kept at least: a fit that is wrong costs no more than that."""
 _PAYS_SHARE = 0.965
 """Of the rate in full calls, by the answers; below it calls are padded, or the fit is wrong."""
-_LEFT_CALLS, _PROVED_CALLS = 1024, 4096
+_LEFT_CALLS, _PROVED_CALLS = 1024, 1024
 """Full calls beside a backlog until it is tried again; spared ones until it is to be proved again."""
+_UNPROVED_CALLS = 64
+"""Spared calls that no answers prove: beside other clients of a server they tell no cost."""
 
 
 class Sparing:
     """Says how many rows the next full call takes. Writer: the batcher's, once for each such call."""
 
-    __slots__ = ("_beside_backlog", "_left", "_loads", "_proved")
+    __slots__ = ("_beside_backlog", "_left", "_loads", "_proved", "_proved_rows", "_unproved")
 
     def __init__(
         self, beside_backlog: Callable[[], bool], loads: Callable[[], Sequence[EndpointLoad]]
@@ -38,7 +40,7 @@ class Sparing:
         """`beside_backlog`: whether some partition is behind while another keeps up; `loads`: of servers."""
         self._beside_backlog = beside_backlog
         self._loads = loads
-        self._left = self._proved = 0
+        self._left = self._proved = self._proved_rows = self._unproved = 0
 
     def rows(self, most: int) -> int:
         """At most `most`, which more rows than that wait for."""
@@ -49,9 +51,10 @@ class Sparing:
             return most
         fits = [load.fit for load in self._loads()]
         rows = max((spared_rows(fit, most) for fit in fits), default=most)
-        if rows == most or not self._pays(fits, rows, most):
-            return most
-        return rows
+        if rows == most or rows < self._proved_rows:
+            # Another server, or one that costs something else than when it was proved.
+            self._proved = self._proved_rows = 0
+        return rows if rows < most and self._pays(fits, rows, most) else most
 
     def _pays(self, fits: Sequence[ServiceTimeFit], rows: int, most: int) -> bool:
         """Whether such calls keep the rate, as far as is known; full ones go where only they can tell."""
@@ -60,13 +63,14 @@ class Sparing:
             return True
         rates = [(fit.rate(rows, most - 1), fit.rate(most, most)) for fit in fits]
         shares = [spared / full for spared, full in rates if spared is not None and full is not None]
-        if any(share < _PAYS_SHARE for share in shares):
-            self._left = _LEFT_CALLS
+        if any(share < _PAYS_SHARE for share in shares) or self._unproved >= _UNPROVED_CALLS:
+            self._left, self._unproved = _LEFT_CALLS, 0
             return False
         if any(full is None for spared, full in rates if spared is not None):
             return False
-        if shares:
-            self._proved = _PROVED_CALLS
+        self._unproved += 1
+        if len(shares) == len(fits):
+            self._proved, self._proved_rows, self._unproved = _PROVED_CALLS, rows, 0
         return True
 
 
