@@ -1,4 +1,4 @@
-"""The lag that the worker shows, where Kafka's answers change behind its back."""
+"""The lag that the worker shows, where Kafka's answers change behind its back, and who counts as behind."""
 
 from __future__ import annotations
 

@@ -139,14 +139,15 @@ def test_a_backlog_leaves_room_in_the_next_batch_for_every_partition(backlogs: l
 @examples(100)
 @given(st.lists(st.sampled_from(CAMERAS), min_size=1, max_size=8), st.integers(0, 8), st.floats(0, 3))
 def test_a_piece_parts_from_its_stale_frames(cameras: list[str], half: int, age_s: float) -> None:
-    """Those of the rest included; an empty piece gives way to what is left of the other half."""
+    """Those of the rest included; an empty piece gives way to what is left; what lost some is not full."""
     frames = [row(live(camera, ordinal=n)) for n, camera in enumerate(cameras)]
-    piece = Piece(frames[:half], BatchReason.FULL, rest=frames[half:])
+    piece = Piece(frames[:half], BatchReason.FULL, rest=frames[half:], full=True)
     freshness = _freshness()
     gone = sift(piece, freshness, age_s)
     left = [frame for frame in frames if not freshness.stale(frame.source, age_s)]
     assert [rejected.source for rejected in gone] == [f.source for f in frames if f not in left]
     assert [*piece.frames, *piece.rest] == left
+    assert piece.full is (not gone)
     assert [f for p in unless_empty(piece) for f in (*p.frames, *p.rest)] == left
     assert all(p.frames for p in unless_empty(piece))
 
