@@ -37,7 +37,8 @@ class Line:
     decoded: Channel[DecodedFrame] = field(default_factory=lambda: Channel(1000))
     results: Channel[Prediction | Rejected] = field(default_factory=lambda: Channel(1000))
 
-    async def _take(self, limit: int) -> list[Admitted]:
+    async def take(self, limit: int) -> list[Admitted]:
+        """The next frames, at most so many."""
         if not self.items:
             raise EndOfStream
         taken, self.items = self.items[:limit], self.items[limit:]
@@ -45,7 +46,7 @@ class Line:
 
     async def run(self, threads: int = 2) -> tuple[list[DecodedFrame], list[Rejected]]:
         """Run to the end of the input; rows and rejections."""
-        ports = DecodePoolPorts(self._take, self.decoded, self.results)
+        ports = DecodePoolPorts(self.take, self.decoded, self.results)
         async with asyncio.timeout(60):
             await DecodePool(ports, self.target, threads, Metrics(self.registry)).run()
         self.results.close()
@@ -123,23 +124,47 @@ async def test_images_encoded_again_are_counted_by_reason() -> None:
 
 
 async def test_a_full_output_holds_the_pool() -> None:
-    """While nobody takes rows, at most a chunk a thread is decoded ahead."""
+    """While nobody takes rows, at most two chunks a thread are decoded ahead."""
     lease = PartitionLease("frames", 0)
-    line = Line([leased(lease, offset, JPEG) for offset in range(40)], FIXED, decoded=Channel(1))
+    line = Line([leased(lease, offset, JPEG) for offset in range(60)], FIXED, decoded=Channel(1))
     run = asyncio.create_task(line.run(2))
     async with asyncio.timeout(60):
         rows = await line.decoded.receive_many(100)
-        assert len(line.items) >= 40 - 4 * 4, "one chunk a thread in hand, and as much passed on"
-        while len(rows) < 40:
+        assert len(line.items) >= 60 - 2 * 4 * 4, "two chunks a thread in hand, and as much passed on"
+        while len(rows) < 60:
             rows += await line.decoded.receive_many(100)
         await run
-    assert sorted(row.source.offset for row in rows) == list(range(40))
+    assert sorted(row.source.offset for row in rows) == list(range(60))
+
+
+async def test_a_threads_next_frames_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a thread decodes, its next trip is prepared, and no more."""
+    go_on, begun = threading.Event(), threading.Event()
+
+    def held(image: bytes, content_type: str | None, target: Target) -> Row:
+        begun.set()
+        assert go_on.wait(60)
+        return to_row(image, content_type, target)
+
+    monkeypatch.setattr("riverlens_worker.decode_pool.to_row", held)
+    lease = PartitionLease("frames", 0)
+    line = Line([leased(lease, offset, JPEG) for offset in range(40)], FIXED)
+    pool = DecodePool(
+        DecodePoolPorts(line.take, line.decoded, line.results), FIXED, 1, Metrics(line.registry)
+    )
+    run = asyncio.create_task(pool.run())
+    assert await asyncio.to_thread(begun.wait, 60)
+    assert pool.held == pool.at_once == 8
+    go_on.set()
+    await run
+    line.decoded.close()
+    assert sorted(row.source.offset for row in await _rest(line.decoded)) == list(range(40))
 
 
 def test_a_thread_has_a_few_frames_in_hand_and_one_at_least() -> None:
     """So long before a batch leaves its last frames must be there: a trip's worth, or a thread's share."""
     line = Line([], FIXED)
     pool = DecodePool(
-        DecodePoolPorts(line._take, line.decoded, line.results), FIXED, 4, Metrics(line.registry)
+        DecodePoolPorts(line.take, line.decoded, line.results), FIXED, 4, Metrics(line.registry)
     )
     assert [pool.rows_a_thread(rows) for rows in (-3, 0, 1, 3, 8, 16, 32)] == [1, 1, 1, 3, 4, 4, 8]

@@ -76,6 +76,7 @@ SHELLS = {
     "references": frozenset({"references"}),
     "threads": frozenset({"decode_pool"}),
     "clock": frozenset({"batcher", "sweeper"}),
+    "allocator": frozenset({"allocator"}),
     "watch": frozenset({"loop_lag", "watching"}),
     "model server": frozenset(
         {"_stubs", "dtypes", "endpoints", "model", "predict_request", "predictor", "tensors"}

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from riverlens.dead_letter import Reason
 from riverlens.signature import InputKind, Layout, OutputKind, PixelRule
 from riverlens_worker.decoding import UndecodableError, quick_row, to_row
+from riverlens_worker.pixels import resized
 from riverlens_worker.target import Row, Target
 from tests.worker_parts import ENCODED, FIXED, FREE, TARGETS, encode, scene, target
 
@@ -138,6 +140,16 @@ def test_scaling_in_the_decoder_gives_the_same_picture(size: tuple[int, int]) ->
     assert row.nbytes == 320 * 320 * 3
     assert row.size == size
     assert _differ(_pixels(row), np.asarray(whole)) < 2
+
+
+@pytest.mark.parametrize(("size", "way"), [((640, 480), 1), ((400, 640), 0), ((320, 320), 0)])
+def test_only_what_shrinks_much_has_its_colours_doubled(size: tuple[int, int], way: int) -> None:
+    """Both ways, by a third at least; all others have them interpolated, as libjpeg does by default."""
+    image = encode(scene(*size), "JPEG", quality=90, subsampling="4:2:0")
+    row = _pixels(to_row(image, None, FIXED))
+    both = [simplejpeg.decode_jpeg(image, "RGB", fastupsample=fast) for fast in (False, True)]
+    assert not np.array_equal(*both)
+    assert np.array_equal(row, resized(both[way], 320, 320))
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 """A trip to a thread ends when it has decoded this much: large images go on one by one."""
 _CHUNK_FRAMES = 4
 """Frames decoded in one trip to a thread: the trip costs as much as a small decode."""
+_TRIPS = 2
+"""A thread finds its next trip waiting: the event loop, busy with what came back, has it prepared later."""
 _LOOK_FRAMES = 32
 """Encoded frames looked at in one go; most need no more than that."""
 
@@ -58,7 +60,7 @@ class DecodePoolPorts:
 
 
 class DecodePool:
-    """Pulls frames, decodes at most `threads` chunks at once, passes rows on. Ends when its input ends."""
+    """Pulls frames, decodes them on `threads` threads, passes rows on. Ends when its input ends."""
 
     def __init__(self, ports: DecodePoolPorts, target: Target, threads: int, metrics: Metrics) -> None:
         self._ports = ports
@@ -67,8 +69,9 @@ class DecodePool:
         self._metrics = metrics
         self.held = 0
         """Frames taken and not passed on yet."""
-        self.at_once = threads * _CHUNK_FRAMES
-        """Frames that all threads have in hand, at most."""
+        self._trips = threads * (1 if target.kind is InputKind.ENCODED else _TRIPS)
+        self.at_once = self._trips * _CHUNK_FRAMES
+        """Frames that are decoded or wait for a thread, at most."""
         self._undecoded: list[list[LeasedFrame]] = []
 
     def rows_a_thread(self, rows: int) -> int:
@@ -79,7 +82,7 @@ class DecodePool:
         """Decode until the input ends, then close the output."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as threads:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._threads):
+                for _ in range(self._trips):
                     group.create_task(self._work(threads))
         self._ports.decoded.close()
 

@@ -38,6 +38,8 @@ _SHORT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _ORIENTATION_TAG = 0x0112
 _FAST_FACTORS = (8, 4, 2)
 """Divisors that libjpeg-turbo scales by with vector instructions; others (6/8) cost more than all pixels."""
+_MUCH = 4 / 3
+"""What is to shrink by so much has its colours doubled, not interpolated: they are averaged again anyway."""
 
 
 class UndecodableError(Exception):
@@ -175,12 +177,14 @@ def _decode_jpeg(
     width, height = header.width, header.height
     fits = (f for f in _FAST_FACTORS if -(-width // f) >= least_w and -(-height // f) >= least_h)
     factor = next(fits, 1)
+    decoded_w, decoded_h = -(-width // factor), -(-height // factor)
     pixels: Pixels = simplejpeg.decode_jpeg(
         image,
         "RGB",
-        min_width=-(-width // factor),
-        min_height=-(-height // factor),
+        min_width=decoded_w,
+        min_height=decoded_h,
         min_factor=1,
+        fastupsample=decoded_w >= _MUCH * least_w and decoded_h >= _MUCH * least_h,
         strict=True,
     )
     return upright(pixels, orientation), size

@@ -22,6 +22,7 @@ from riverlens.logs import set_up_logs
 from riverlens.settings import load
 from riverlens.trace_counts import SpanCounts
 from riverlens.tracing import CLOSE_S, open_export
+from riverlens_worker.allocator import keep_freed_memory
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.pipeline import Pipeline
 from riverlens_worker.settings import WorkerSettings
@@ -36,6 +37,7 @@ def main(argv: list[str], prog: str) -> int:
     set_up_logs(settings.log_level, settings.log_format)
     # What was imported lives as long as the process: without this every full collection walks all of it.
     gc.freeze()
+    keep_freed_memory()
     try:
         asyncio.run(run_worker(settings))
     except* RiverlensError as group:
