@@ -11,15 +11,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from riverlens.dead_letter import Reason
+from riverlens.signature import PixelRule
 from riverlens_worker.admission import Admitted
 from riverlens_worker.channel import Channel, EndOfStream
 from riverlens_worker.decode_pool import DecodePool, DecodePoolPorts
 from riverlens_worker.decoding import to_row
+from riverlens_worker.freshness import Freshness, parse_rules
 from riverlens_worker.messages import DecodedFrame, Outcome, Prediction, Rejected, dead_letter
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.offsets import LeaseState, PartitionLease
 from riverlens_worker.target import Row, Target
-from tests.worker_parts import ENCODED, FIXED, encode, leased, scene
+from tests.harness.waiting import wait_for
+from tests.worker_parts import ENCODED, FIXED, FREE, encode, leased, scene, target
 
 JPEG = encode(scene(), "JPEG")
 TIFF = encode(scene(), "TIFF")
@@ -44,11 +47,15 @@ class Line:
         taken, self.items = self.items[:limit], self.items[limit:]
         return taken
 
+    def pool(self, threads: int) -> DecodePool:
+        """The pool between these ends."""
+        ports = DecodePoolPorts(self.take, self.decoded, self.results)
+        return DecodePool(ports, self.target, threads, Metrics(self.registry))
+
     async def run(self, threads: int = 2) -> tuple[list[DecodedFrame], list[Rejected]]:
         """Run to the end of the input; rows and rejections."""
-        ports = DecodePoolPorts(self.take, self.decoded, self.results)
         async with asyncio.timeout(60):
-            await DecodePool(ports, self.target, threads, Metrics(self.registry)).run()
+            await self.pool(threads).run()
         self.results.close()
         rejected = [item for item in await _rest(self.results) if isinstance(item, Rejected)]
         return await _rest(self.decoded), rejected
@@ -124,17 +131,46 @@ async def test_images_encoded_again_are_counted_by_reason() -> None:
 
 
 async def test_a_full_output_holds_the_pool() -> None:
-    """While nobody takes rows, at most two chunks a thread are decoded ahead."""
+    """While nobody takes rows, two trips a thread are decoded, and no more is taken."""
     lease = PartitionLease("frames", 0)
     line = Line([leased(lease, offset, JPEG) for offset in range(60)], FIXED, decoded=Channel(1))
-    run = asyncio.create_task(line.run(2))
+    pool = line.pool(2)
+
+    async def resting() -> bool:
+        return len(line.decoded) >= 16 and not pool.held
+
+    run = asyncio.create_task(pool.run())
     async with asyncio.timeout(60):
+        await wait_for(resting, what="all that was taken is decoded")
+        assert len(line.items) == 60 - 16
         rows = await line.decoded.receive_many(100)
-        assert len(line.items) >= 60 - 2 * 4 * 4, "two chunks a thread in hand, and as much passed on"
         while len(rows) < 60:
             rows += await line.decoded.receive_many(100)
         await run
     assert sorted(row.source.offset for row in rows) == list(range(60))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rules", "at_once"),
+    [
+        (FIXED, [], 8),
+        (FIXED, ["*=latest_only"], 4),
+        (FREE, [], 4),
+        (ENCODED, [], 4),
+        (target(size=(640, 640)), [], 8),
+        (target(size=(640, 640), dtype="float32"), [], 4),
+        (target(size=(640, 640), dtype="bfloat16"), [], 4),
+        (target(size=(640, 640), dtype="float32", rule=PixelRule(gray=True)), [], 8),
+    ],
+)
+def test_a_threads_next_trip_is_of_small_rows_that_never_grow_stale(
+    wanted: Target, rules: list[str], at_once: int
+) -> None:
+    """A trip of more than 8 MB, and frames that may be dropped or superseded, wait where they can be."""
+    line = Line([], wanted)
+    policies = Freshness(parse_rules(rules)) if rules else None
+    ports = DecodePoolPorts(line.take, line.decoded, line.results, policies)
+    assert DecodePool(ports, wanted, 1, Metrics(line.registry)).at_once == at_once
 
 
 async def test_a_threads_next_frames_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +185,7 @@ async def test_a_threads_next_frames_wait_for_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("riverlens_worker.decode_pool.to_row", held)
     lease = PartitionLease("frames", 0)
     line = Line([leased(lease, offset, JPEG) for offset in range(40)], FIXED)
-    pool = DecodePool(
-        DecodePoolPorts(line.take, line.decoded, line.results), FIXED, 1, Metrics(line.registry)
-    )
+    pool = line.pool(1)
     run = asyncio.create_task(pool.run())
     assert await asyncio.to_thread(begun.wait, 60)
     assert pool.held == pool.at_once == 8
@@ -163,8 +197,5 @@ async def test_a_threads_next_frames_wait_for_it(monkeypatch: pytest.MonkeyPatch
 
 def test_a_thread_has_a_few_frames_in_hand_and_one_at_least() -> None:
     """So long before a batch leaves its last frames must be there: a trip's worth, or a thread's share."""
-    line = Line([], FIXED)
-    pool = DecodePool(
-        DecodePoolPorts(line.take, line.decoded, line.results), FIXED, 4, Metrics(line.registry)
-    )
+    pool = Line([], FIXED).pool(4)
     assert [pool.rows_a_thread(rows) for rows in (-3, 0, 1, 3, 8, 16, 32)] == [1, 1, 1, 3, 4, 4, 8]

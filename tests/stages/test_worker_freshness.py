@@ -67,7 +67,10 @@ async def test_no_frame_is_taken_before_there_is_room_for_its_row() -> None:
         return [_frame("live-1", len(asked))]
 
     decoded: Channel[DecodedFrame] = Channel(1)
-    pool = DecodePool(DecodePoolPorts(take, decoded, Channel(10)), FIXED, 1, Metrics(CollectorRegistry()))
+    freshness = Freshness(parse_rules(["live-*=latest_only"]))
+    pool = DecodePool(
+        DecodePoolPorts(take, decoded, Channel(10), freshness), FIXED, 1, Metrics(CollectorRegistry())
+    )
     running = asyncio.create_task(pool.run())
     for _ in range(3):
         (only,) = await decoded.receive_many(9)

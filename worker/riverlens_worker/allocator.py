@@ -12,10 +12,11 @@ import os
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT_BYTES = 64 * 1024 * 1024
-"""Freed memory at the end of a heap that is kept: three requests of 10 MB, and gRPC's copies of them."""
+"""Freed memory at the end of each heap that is kept: three requests of 10 MB, and gRPC's copies of them."""
 _FROM_HEAP_BYTES = 32 * 1024 * 1024
 """Smaller blocks come from the heap; glibc takes no higher threshold (DEFAULT_MMAP_THRESHOLD_MAX)."""
 _VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+_TUNABLES = ("malloc.trim_threshold", "malloc.mmap_threshold")
 
 
 def keep_freed_memory() -> bool:
@@ -23,7 +24,8 @@ def keep_freed_memory() -> bool:
 
     Not where an operator has set glibc's own variables, nor with a C library that has no such thresholds.
     """
-    if any(name in os.environ for name in _VARIABLES):
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if any(name in os.environ for name in _VARIABLES) or any(name in tunables for name in _TUNABLES):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

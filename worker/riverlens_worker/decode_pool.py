@@ -38,7 +38,8 @@ _CHUNK_BYTES = 8 * 1024 * 1024
 _CHUNK_FRAMES = 4
 """Frames decoded in one trip to a thread: the trip costs as much as a small decode."""
 _TRIPS = 2
-"""A thread finds its next trip waiting: the event loop, busy with what came back, has it prepared later."""
+"""A thread finds its next trip waiting: the event loop, busy with what came back, has it prepared later.
+Not where frames may grow stale, which those that wait for a thread do unseen; nor where rows are large."""
 _LOOK_FRAMES = 32
 """Encoded frames looked at in one go; most need no more than that."""
 
@@ -69,7 +70,8 @@ class DecodePool:
         self._metrics = metrics
         self.held = 0
         """Frames taken and not passed on yet."""
-        self._trips = threads * (1 if target.kind is InputKind.ENCODED else _TRIPS)
+        small = target.row_bytes is not None and target.row_bytes * _CHUNK_FRAMES <= _CHUNK_BYTES
+        self._trips = threads * (_TRIPS if small and ports.freshness is None else 1)
         self.at_once = self._trips * _CHUNK_FRAMES
         """Frames that are decoded or wait for a thread, at most."""
         self._undecoded: list[list[LeasedFrame]] = []
@@ -166,7 +168,7 @@ class DecodePool:
             await self._ports.results.send_many(rejected)
             self.held -= len(rejected)
         if rows:
-            # There was room when they were taken; one trip of each thread may pass it.
+            # There was room when they were taken; a trip of each thread may pass it, or two of small rows.
             self._ports.decoded.put_many(rows)
             self.held -= len(rows)
 

@@ -39,7 +39,8 @@ _ORIENTATION_TAG = 0x0112
 _FAST_FACTORS = (8, 4, 2)
 """Divisors that libjpeg-turbo scales by with vector instructions; others (6/8) cost more than all pixels."""
 _MUCH = 4 / 3
-"""What is to shrink by so much has its colours doubled, not interpolated: they are averaged again anyway."""
+"""What is so much larger than wanted, both ways, has its colours doubled, not interpolated: they are averaged
+again anyway."""
 
 
 class UndecodableError(Exception):

@@ -50,6 +50,14 @@ class Target:
             rule=layout.rule,
         )
 
+    @property
+    def row_bytes(self) -> int | None:
+        """Size of a row of pixels; None where it depends on the image."""
+        if self.kind is InputKind.ENCODED or self.height is None or self.width is None:
+            return None
+        number = 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize  # NumPy lacks it
+        return self.height * self.width * (1 if self.rule.gray else 3) * number
+
     def place(self, size: tuple[int, int], *, as_it_is: bool = False) -> Place:
         """Where an image of `size` (width, height) lies in its row; `as_it_is`: its own bytes are the row."""
         if as_it_is:
