@@ -68,13 +68,15 @@ class Server:
     free_s: float = 0.0
     rows: int = 0
 
-    def start(self, rows: int, now_s: float, dice: random.Random, *, full: bool) -> tuple[float, Call]:
+    def start(
+        self, rows: int, now_s: float, dice: random.Random, *, full: bool, ready_s: float
+    ) -> tuple[float, Call]:
         """When it answers, and the call."""
         there_s = self.device.transport_s / 2
         begin_s = max(now_s + there_s + self.device.sending_s * rows, self.free_s)
         self.free_s = begin_s + self.device.seconds(rows, begin_s, dice)
         self.rows += rows
-        return self.free_s + there_s, self.load.start(rows, now_s, full=full)
+        return self.free_s + there_s, self.load.start(rows, now_s, full=full, ready_s=ready_s)
 
 
 def dispatched(
@@ -112,7 +114,9 @@ def dispatched_among(
         for size in (first, rows - first)[: 1 + (first < rows)]:
             room = [n for n, load in enumerate(loads) if load.has_room(now_s)]
             which = room[order([loads[n] for n in room], size, now_s)[0]]
-            answer_s, call = servers[which].start(size, now_s, dice, full=rows >= MOST_ROWS)
+            answer_s, call = servers[which].start(
+                size, now_s, dice, full=rows >= MOST_ROWS, ready_s=arrivals[place]
+            )
             insort(answers, (answer_s, which, call), key=itemgetter(0))
             latencies += [answer_s - arrival for arrival in arrivals[place : place + size]]
             place += size

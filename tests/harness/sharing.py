@@ -122,7 +122,7 @@ class Shared:
     def _send(self, number: int, rows: int, now_s: float, *, full: bool) -> None:
         worker = self.workers[number]
         taken = [worker.waiting.popleft() for _ in range(rows)]
-        call = worker.load.start(rows, now_s, full=full)
+        call = worker.load.start(rows, now_s, full=full, ready_s=self.frames[taken[0]][0])
         there_s = now_s + self.device.transport_s / 2 + self.dice.random() * _JITTER_S
         # One connection: what leaves first comes first.
         worker.sent_s = max(worker.sent_s + 1e-6, there_s)

@@ -1,4 +1,4 @@
-"""What wakes the predictor, with real servers that come and go, and which of its calls are full ones."""
+"""What wakes the predictor, with real servers that come and go, and what it tells the clock."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ async def test_a_pause_that_ended_while_looking_is_not_missed() -> None:
 
 
 @pytest.mark.parametrize("spared_rows", [None, 7])
-async def test_a_call_at_its_limit_is_a_full_one(spared_rows: int | None) -> None:
-    """The clock is told which calls could not have grown, those beside a backlog among them."""
+async def test_the_clock_is_told_of_each_call(spared_rows: int | None) -> None:
+    """Which calls could not have grown, those beside a backlog among them; when each had its first frame."""
     server = ScriptedServer()
     await server.start()
     settings = WorkerSettings(server=server.address, max_batch_size=8)
@@ -88,10 +88,11 @@ async def test_a_call_at_its_limit_is_a_full_one(spared_rows: int | None) -> Non
         line = await stack.enter_async_context(predicting(settings))
         line.spared_rows = spared_rows
         clock = line.endpoints.up[0].load.clock
-        started, told = clock.started, set[tuple[int, bool]]()
+        started, told, ready_s = clock.started, set[tuple[int, bool]](), dict[float, int]()
 
         def noted(call: Call, before: Sequence[Call], *, full: bool) -> None:
             told.add((call.rows, full))
+            ready_s[call.ready_s] = call.rows
             started(call, before, full=full)
 
         clock.started = noted  # type: ignore[method-assign]  # looked through
@@ -101,3 +102,5 @@ async def test_a_call_at_its_limit_is_a_full_one(spared_rows: int | None) -> Non
     most = spared_rows or 8
     assert (most, True) in told
     assert all(rows >= most for rows, full in told if full), told
+    # Frames are numbered by when they came, so each call begins where another ended.
+    assert set(ready_s) == {first + rows for first, rows in ready_s.items() if first + rows < 100} | {0.0}

@@ -56,6 +56,16 @@ def test_latency_is_the_oracles(device: Device, load: float) -> None:
         assert ours_s <= 1.05 * oracle_s + 0.001
 
 
+@pytest.mark.parametrize(("load", "apart_s"), [(0.05, 0.003), (0.05, 0.0045), (0.3, 0.0045)])
+def test_calls_that_wait_for_frames_tell_no_lead(load: float, apart_s: float) -> None:
+    """Frames that come together, a fetch at a time, make no call leave ever sooner: a few ms are the lead."""
+    dice = random.Random(1)  # noqa: S311  # the same load in each run
+    arrivals = [apart_s * (at_s // apart_s + 1) for at_s in cameras(load * ceiling(FAST), 20.0, dice)]
+    server = Server(FAST, EndpointLoad(2))
+    dispatched_among(arrivals, [server], dice)
+    assert server.load.clock.lead.seconds < FAST.a_s
+
+
 @examples(40)
 @given(
     st.floats(0.002, 0.060),

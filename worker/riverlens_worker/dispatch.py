@@ -140,6 +140,7 @@ class DispatchClock:
         """A call leaves while those of `before` are under way."""
         call.free = len(before) < self.slots
         call.timed = not full and not self.eager
+        call.wanting = self.lead.wanting(call.ready_s, self.free_s(before))
         call.beside = self.expectation.beside(call, before)
         free_s = self._slots_free_s([*before, call])
         call.expected_s = None if free_s is None else free_s[-1]
@@ -147,7 +148,7 @@ class DispatchClock:
             self._full_rows = call.rows
         call.held = self.lead.held_until_due(call.started_s - self._answered_s)
         on_purpose = self.overlap.shared or self._since_free >= _FREE_EVERY or self._wants_pair()
-        if call.free and self.slots == 1 and call.held and not on_purpose:
+        if call.free and self.slots == 1 and call.held and not (on_purpose or call.wanting):
             self.lead.came_late()
         if not call.free:
             self._queued.append(call)
@@ -217,7 +218,7 @@ class DispatchClock:
             # The device went from the call before straight to this one; a gap is never less than the cost.
             self.expectation.learn(call.rows, gap_s, ours=self.overlap.ours)
         if waited_s is not None and call.timed:
-            self.lead.waited(waited_s)
+            self.lead.waited(waited_s, wanting=call.wanting)
         elif waited_s is not None and call.rows == self._full_rows and self.overlap.ours and not self.eager:
             self.full_lead.answered(gap_s, waited_s)
 

@@ -99,9 +99,9 @@ class EndpointLoad:
             return float("inf")
         return max(self.resumes_s, self.clock.due_s(self.calls, full=full) if self.timed else float("-inf"))
 
-    def start(self, rows: int, now_s: float, *, full: bool = False) -> Call:
-        """A call starts; `full`: it could not have grown any more."""
-        call = Call(rows, now_s)
+    def start(self, rows: int, now_s: float, *, full: bool = False, ready_s: float = float("-inf")) -> Call:
+        """A call starts; `full`: it could not have grown any more; `ready_s`: when its first frame came."""
+        call = Call(rows, now_s, ready_s=ready_s)
         self.clock.started(call, self.calls, full=full)
         self.calls.append(call)
         self.started_s = now_s

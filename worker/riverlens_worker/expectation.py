@@ -32,6 +32,8 @@ class Call:
         free: a slot was free then.
         timed: it left when the clock said, not because it was full.
         held: it left as soon as its turn was thought to come, and not later for want of frames.
+        ready_s: when the first of its frames could have left.
+        wanting: that was after it was due.
         expected_s: when its answer was expected then; None where nothing was known.
         beside: calls that were then in service; None where that is not sure.
         begun_s: when the call it queued behind was answered.
@@ -44,6 +46,8 @@ class Call:
     free: bool = True
     timed: bool = True
     held: bool = False
+    ready_s: float = float("-inf")
+    wanting: bool = False
     expected_s: float | None = None
     beside: int | None = 0
     begun_s: float | None = None

@@ -51,12 +51,22 @@ class Lead:
         """Whether a call left when it was due, so long after an answer, and not later for want of frames."""
         return since_answer_s + min(self.seconds, 0.0) < _MOST_STEP_S
 
+    def wanting(self, ready_s: float, free_s: float | None) -> bool:
+        """Whether a call was due before its first frame came (`ready_s`); `free_s`: when a slot is free."""
+        return free_s is not None and ready_s > free_s - self.seconds
+
     def came_late(self) -> None:
         """The answer came before the time to leave: with so short a lead no call would ever queue."""
         self.seconds = min(self.seconds + _STEP_SHARE * _MOST_STEP_S, _MOST_LEAD_S)
 
-    def waited(self, waited_s: float) -> None:
-        """A call that left just in time waited so long at the server: a moment is wanted."""
+    def waited(self, waited_s: float, *, wanting: bool) -> None:
+        """A call that left just in time waited so long at the server: a moment is wanted.
+
+        `wanting`: it left later than it was due, for want of frames. That it waited for less is no reason to
+        leave sooner: with ever more lead calls would leave as soon as there is a frame.
+        """
+        if wanting and waited_s < WAIT_S:
+            return
         step_s = min(max(WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
         self.seconds = min(max(self.seconds + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
 

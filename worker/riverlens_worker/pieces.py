@@ -49,6 +49,11 @@ class Piece:
         return len(self.frames) + len(self.rest)
 
     @property
+    def ready_s(self) -> float:
+        """When the first of its frames could have left (monotonic)."""
+        return min((frame.ready_s for frame in self.frames), default=float("-inf"))
+
+    @property
     def worn_out(self) -> bool:
         """Whether it has failed as often as it may."""
         return self.tries >= (1 if self.searched and len(self.frames) > 1 else TRIES)

@@ -139,7 +139,7 @@ class Predictor:
                 continue
             self._pieces.remove(piece)
             full = piece.full or len(piece.frames) >= self._limits.current().rows
-            call = endpoint.load.start(len(piece.frames), time.monotonic(), full=full)
+            call = endpoint.load.start(len(piece.frames), time.monotonic(), full=full, ready_s=piece.ready_s)
             endpoint.load.alone = piece.alone
             self._calls += 1
             group.create_task(self._run(piece, endpoint, call))
