@@ -57,7 +57,7 @@ def test_after_a_slot_too_many_one_is_tried_again_when_the_calm_is_over_and_not_
     calls = 0
     while overlap.slots == 1:
         assert calls < 128 + 16
-        pair = overlap.pair_due(suspect=False)
+        pair = overlap.pair_due(error=0.0)
         overlap.left(pair=pair)
         calls += 1
         if pair:
@@ -71,7 +71,7 @@ def test_pairs_that_tell_nothing_do_not_follow_each_other_for_ever() -> None:
     overlap.judge(told(0.0))
     sent = 0
     for _ in range(160):
-        pair = overlap.pair_due(suspect=True)
+        pair = overlap.pair_due(error=0.2)
         overlap.left(pair=pair)
         if pair:
             sent += 1
@@ -144,7 +144,7 @@ def test_pairs_that_contradict_the_cost_make_it_be_learnt_anew() -> None:
     assert not overlap.judge(told(0.07))
     overlap.left(pair=False)
     overlap.left(pair=False)
-    assert overlap.pair_due(suspect=False, told=2)
+    assert overlap.pair_due(error=0.0, told=2)
     assert not overlap.judge(told(0.04))
     assert [overlap.judge(told(0.07)) for _ in range(2)] == [False, True]
     assert overlap.shared
@@ -155,7 +155,7 @@ def test_workers_that_share_a_server_send_their_pairs_apart() -> None:
 
     def calls_until_pair(overlap: Overlap, told_by: int) -> int:
         count = 0
-        while not overlap.pair_due(suspect=True, told=told_by):
+        while not overlap.pair_due(error=0.2, told=told_by):
             overlap.left(pair=False)
             count += 1
         overlap.left(pair=True)
@@ -176,14 +176,14 @@ def test_the_surer_the_fewer_pairs() -> None:
     alone = Overlap(1)
     for _ in range(100):
         alone.left(pair=False)
-    assert not alone.pair_due(suspect=True)
+    assert not alone.pair_due(error=0.2)
 
 
 def _pairs_of(overlap: Overlap, calls: int) -> int:
     """How many pairs so many calls hold, each as expected."""
     sent = 0
     for _ in range(calls):
-        pair = overlap.pair_due(suspect=False)
+        pair = overlap.pair_due(error=0.0)
         overlap.left(pair=pair)
         if pair:
             sent += 1
@@ -200,6 +200,60 @@ def test_what_was_confirmed_often_needs_few_pairs_after_an_odd_answer() -> None:
         overlap.hurry()
         assert _pairs_of(overlap, 3) == 1
         assert _pairs_of(overlap, 120) == pairs - 1
+
+
+def test_pairs_that_only_confirm_are_soon_few() -> None:
+    """Three of them, each twice as far from the next; then they are rare."""
+    overlap, calls = Overlap(8), 0
+    apart: list[int] = []
+    while len(apart) < 6:
+        pair = overlap.pair_due(error=0.0)
+        overlap.left(pair=pair)
+        calls += 1
+        if pair:
+            apart.append(calls - 1)
+            calls = 0
+            overlap.judge(told(0.04))
+    assert apart == [8, 16, 32, 512, 1024, 1024]
+
+
+def _calls_until_believed(overlap: Overlap) -> int:
+    """Single calls after a pair until an answer too soon sends another; that one shows nothing new."""
+    calls = 0
+    while not overlap.hurry():
+        assert not overlap.pair_due(error=0.2)
+        overlap.left(pair=False)
+        calls += 1
+    while not overlap.pair_due(error=0.0):
+        overlap.left(pair=False)
+    overlap.left(pair=True)
+    overlap.judge(told(0.04))
+    return calls
+
+
+def test_the_more_odd_answers_were_explained_away_the_longer_the_next_ones_send_no_pair() -> None:
+    """On a machine that is busy for good every answer may come too soon, by a cost that is wrong."""
+    overlap = Overlap(8)
+    _pairs_of(overlap, 600)
+    assert [_calls_until_believed(overlap) for _ in range(7)] == [0, 16, 32, 64, 128, 256, 256]
+    assert _pairs_of(overlap, 512 + 1) == 1
+    assert _calls_until_believed(overlap) == 128
+    # A slot more is another server: nothing learnt of the one before counts.
+    assert [overlap.judge(told(0.0)) for _ in range(2)] == [False, True]
+    assert overlap.hurry()
+
+
+def test_answers_that_no_busy_machine_explains_send_a_pair_whatever_was_before() -> None:
+    """Others on the server make answers far more odd than that."""
+    overlap = Overlap(8)
+    _pairs_of(overlap, 600)
+    for _ in range(5):
+        _calls_until_believed(overlap)
+    for _ in range(16):
+        assert not overlap.pair_due(error=0.6)
+        overlap.left(pair=False)
+    assert overlap.pair_due(error=0.6)
+    assert not overlap.pair_due(error=0.2)
 
 
 def test_a_bad_moment_of_the_machine_shows_no_others() -> None:

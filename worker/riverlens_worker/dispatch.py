@@ -41,9 +41,7 @@ from riverlens_worker.pair import Pair
 from riverlens_worker.window import Window
 
 _AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
-_FREE_EVERY = 64
-"""After so many calls without a free one, one waits for the answer before it: a new look at the transport."""
-_UNPREDICTABLE, _PREDICTABLE, _SUSPECT = 0.5, 0.3, 0.15
+_UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
 _PAIR_S, _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.002, 0.4, 0.15, 0.001
 _OURS_SHARE, _UNHELD_SHARE = 0.2, 0.1
 _SPREAD = 42
@@ -71,7 +69,7 @@ class DispatchClock:
         self._queued: list[Call] = []
         self._first: Call | None = None
         self._answered_s = self._failed_s = self._started_s = float("-inf")
-        self._since_free = self._full_rows = 0
+        self._full_rows = 0
 
     @property
     def fit(self) -> ServiceTimeFit:
@@ -102,7 +100,7 @@ class DispatchClock:
         return len(calls) < self.slots and self._wants_pair()
 
     def _wants_pair(self) -> bool:
-        return self.overlap.pair_due(suspect=self.expectation.error > _SUSPECT, told=len(self.fit))
+        return self.overlap.pair_due(error=self.expectation.error, told=len(self.fit))
 
     def due_s(self, calls: Sequence[Call], *, full: bool) -> float:
         """When the next call should leave; minus infinity for at once, infinity for after an answer.
@@ -117,7 +115,7 @@ class DispatchClock:
             return _AFTER_AN_ANSWER
         if self.eager or self.window.merged or (full and not self.overlap.settled):
             return _AT_ONCE
-        if not full and (not self.expectation.sure or self._since_free >= _FREE_EVERY or self.lead.holds):
+        if not full and (not self.expectation.sure or self.expectation.look_due or self.lead.holds):
             return _AFTER_AN_ANSWER
         free_s = self.free_s(calls)
         early_s = self.full_lead.seconds(self.fit.seconds(self._full_rows) or 0.0) if full else 0.0
@@ -147,14 +145,14 @@ class DispatchClock:
         if full:
             self._full_rows = call.rows
         call.held = self.lead.held_until_due(call.started_s - self._answered_s)
-        on_purpose = self.overlap.shared or self._since_free >= _FREE_EVERY or self._wants_pair()
+        on_purpose = self.overlap.shared or self.expectation.look_due or self._wants_pair()
         if call.free and self.slots == 1 and call.held and not (on_purpose or call.wanting):
             self.lead.came_late()
         if not call.free:
             self._queued.append(call)
         self._enter_pair(call, before)
         self._started_s = call.started_s
-        self._since_free = 0 if call.free else self._since_free + 1
+        self.expectation.left(free=call.free)
 
     def awaits_twin(self, calls: Sequence[Call], now_s: float) -> bool:
         """Whether the newest call is the first one of a pair, and the second one may still leave."""
@@ -230,9 +228,7 @@ class DispatchClock:
         wait_s = call.expected_s - call.started_s - alone_s
         if wait_s < _OVERLAP_SHARE * device_s + _OVERLAP_S or took_s - alone_s >= _SOONER_SHARE * wait_s:
             return False
-        if call.beside == self.slots:
-            self.overlap.hurry()
-        return True
+        return call.beside != self.slots or self.overlap.hurry()
 
     def _took_turn(self, call: Call, took_s: float, now_s: float) -> None:
         """Steer towards the wanted wait, quickly back where the server stood idle or the batch got full."""

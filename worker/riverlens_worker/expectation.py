@@ -13,6 +13,9 @@ from riverlens_worker.device import ALIKE_CALLS, ServiceTimeFit
 TRANSPORT_S = 0.002
 """Until free calls have told it."""
 _FREE_CALLS = 12
+_LOOKS_APART, _LEAST_LOOKS_APART, _MOST_LOOKS_APART = 64, 16, 256
+_ALIKE_S, _ALIKE_SHARE = 0.001, 0.1
+"""A free call that took what was expected, but for this and a share of it, says that nothing has changed."""
 _TURN_CALLS = 32
 _TURN_TRANSPORT_SHARE = 0.5
 _ERROR_FADE = 0.9
@@ -71,11 +74,14 @@ class Expectation:
         error: how far answers are off, as a faded mean of shares of the device time.
     """
 
-    __slots__ = ("_beyond_rows_s", "_free", "_known_for", "_turns", "error", "fit")
+    __slots__ = (
+        "_beyond_rows_s", "_free", "_known_for", "_looks_apart", "_since_free", "_turns", "error", "fit",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.fit = ServiceTimeFit()
         self.error = 0.0
+        self._looks_apart, self._since_free = _LOOKS_APART, 0
         self._free: deque[tuple[int, float]] = deque(maxlen=_FREE_CALLS)
         self._turns: deque[tuple[int, float]] = deque(maxlen=_TURN_CALLS)
         self._known_for: tuple[float, float] | None = None
@@ -98,6 +104,18 @@ class Expectation:
     def free_took_s(self) -> float:
         """What the usual free call took; 0 while there was none."""
         return median(seconds for _, seconds in self._free) if self._free else 0.0
+
+    @property
+    def look_due(self) -> bool:
+        """Whether the next call should wait for the answer before it: a new look at the transport.
+
+        The device is idle meanwhile, so the more often it was as before, the fewer.
+        """
+        return self._since_free >= self._looks_apart
+
+    def left(self, *, free: bool) -> None:
+        """A call left; `free`: on a free slot."""
+        self._since_free = 0 if free else self._since_free + 1
 
     def alone_s(self, rows: float) -> float | None:
         """What a call of `rows` rows takes from start to answer on a free slot; None while unknown."""
@@ -149,6 +167,11 @@ class Expectation:
         `alone`: queued calls tell the cost, so what this one took beyond it is transport.
         `ours`: see `learn`.
         """
+        expected_s = self.alone_s(rows)
+        if alone and expected_s is not None:
+            alike = abs(took_s - expected_s) <= _ALIKE_S + _ALIKE_SHARE * expected_s
+            apart = 2 * self._looks_apart if alike else self._looks_apart // 2
+            self._looks_apart = min(max(apart, _LEAST_LOOKS_APART), _MOST_LOOKS_APART)
         self._free.append((rows, took_s))
         self._known_for = None
         transport_s = TRANSPORT_S
@@ -195,7 +218,7 @@ class Expectation:
     def forget(self) -> None:
         """Nothing learnt until now counts any more."""
         self.fit.forget()
-        self.error = 0.0
+        self.error, self._looks_apart = 0.0, _LOOKS_APART
         self._free.clear()
         self._turns.clear()
         self._known_for = None

@@ -10,7 +10,8 @@ their two answers tells what the answers of single calls cannot:
                                       server's own: one more may be under way without delaying the others
 
 A pair costs the device a call more, so the better what is known explains the answers, the fewer are sent;
-after an odd answer one follows soon, the next ones at half the greatest distance so far at least.
+after an odd answer one follows soon, the next ones at half the greatest distance so far at least. Answers are
+odd on a busy machine too: the more such pairs only confirmed what was known, the less soon the next follows.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from riverlens_worker.pair import Pair
 
 _FIRST_AFTER = 8
 _SOON_AFTER = 2
+_SUSPECT, _VERY_ODD = 0.15, 0.5
+"""Errors from which on answers are odd, and too odd for a busy machine to be the cause."""
 _SUSPECT_AFTER = 16
 _MOST_BETWEEN = 1024
 """Calls between two pairs."""
+_MOST_WARY = 256
+"""Calls after a pair in which odd answers send no other, at most: a device more is found that much later."""
 _SECOND_SHARED, _MOST_BETWEEN_SHARED = 48, 128
 """Where others share the server, on average: each of their pairs costs all of them, so they come apart."""
-_SETTLED = 32
+_SETTLED, _RARER = 32, 16
+"""Pairs so far apart have confirmed the cost; from then on each one is so many times rarer than the last."""
 _UNSURE_TIMES = 1.5
 _TELL_COST = 2
 """Pairs: that which showed others, and one with a large second call."""
@@ -51,9 +57,9 @@ class Overlap:
     """
 
     __slots__ = (
-        "_apart", "_below", "_between", "_by_chance", "_calls", "_calm", "_calm_next", "_confirmed",
-        "_doubt_after", "_explained", "_fewer", "_free_calm", "_in_turn", "_most", "_off",
-        "_second_small", "_since_sooner", "_sooner", "_sure", "_unmerged", "shared", "slots",
+        "_alarmed", "_apart", "_below", "_between", "_by_chance", "_calls", "_calm", "_calm_next",
+        "_confirmed", "_doubt_after", "_explained", "_fewer", "_free_calm", "_in_turn", "_most", "_off",
+        "_second_small", "_since_sooner", "_sooner", "_sure", "_unmerged", "_wary", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -64,8 +70,8 @@ class Overlap:
         self._between = _FIRST_AFTER
         self._apart = 0.5 + spread
         self._confirmed = self._second_small = False
-        self._calls = 0
-        self._below = False
+        self._calls = self._wary = 0
+        self._alarmed = self._below = False
         self._by_chance = 1.0
         self._fewer = self._sooner = self._off = 0
         self._sure = self._since_sooner = 0
@@ -73,14 +79,15 @@ class Overlap:
         self._in_turn, self._doubt_after = 0, _DOUBT_AFTER
         self._calm, self._calm_next = 0, _CALM_CALLS
 
-    def pair_due(self, *, suspect: bool, told: int = 0) -> bool:
+    def pair_due(self, *, error: float, told: int = 0) -> bool:
         """Whether the next batch should leave as a pair.
 
-        `suspect`: answers do not come as expected, which is so in any case where others share the server; but
-        there only pairs tell the cost: `told` is how many did.
+        `error`: how far answers are off, in device times, which they are in any case where others share the
+        server; but there only pairs tell the cost: `told` is how many did.
         """
-        soon = told < _TELL_COST if self.shared else suspect
-        between = min(self._between, _SUSPECT_AFTER) if soon else self._between
+        soon = told < _TELL_COST if self.shared else error > _SUSPECT
+        patience = _SUSPECT_AFTER if error > _VERY_ODD else max(_SUSPECT_AFTER, self._wary)
+        between = min(self._between, patience) if soon else self._between
         return self._most > 1 and self._calls >= between
 
     def first_rows(self, rows: int) -> int:
@@ -111,14 +118,21 @@ class Overlap:
 
     def left(self, *, pair: bool) -> None:
         """A call left; `pair`: as the first one of a pair."""
+        self._alarmed |= pair and self._calls < self._between
         self._calls = 0 if pair else self._calls + 1
         self._since_sooner += 1
         self._below ^= pair
         self._calm = max(0, self._calm - 1)
 
-    def hurry(self) -> None:
-        """An answer came sooner than one after the other allows."""
-        self._between = _SOON_AFTER
+    def hurry(self) -> bool:
+        """An answer came sooner than one after the other allows; returns whether that is believed.
+
+        Not for a while after pairs denied it: what is known of the cost is wrong then.
+        """
+        if self._calls < self._wary and self._between > _SOON_AFTER:
+            return False
+        self._between, self._alarmed = _SOON_AFTER, True
+        return True
 
     def told_nothing(self) -> None:
         """A pair left when nobody could say what was in service beside it: so may the next one."""
@@ -131,6 +145,7 @@ class Overlap:
             return self._judge_together(pair)
         self._by_chance = 1.0
         if pair.beside < self.slots:
+            self._wary, self._alarmed = 0, False
             self._fewer += 1
             self._between = _SOON_AFTER
             if self._fewer >= _FEWER_PAIRS:
@@ -149,6 +164,7 @@ class Overlap:
         self._off = 0
         if self.slots > 1 or self.shared or not pair.sooner:
             self._sooner = 0
+            self._learn_wariness()
             self._confirm()
             return False
         self._between = _SOON_AFTER
@@ -159,8 +175,8 @@ class Overlap:
             return False
         self.shared, self._sure, self._sooner, self._off = True, 0, 0, 0
         self._explained = self._free_calm = self._in_turn = 0
-        self._confirmed = self._second_small = False
-        self._between = _FIRST_AFTER
+        self._confirmed = self._second_small = self._alarmed = False
+        self._wary, self._between = 0, _FIRST_AFTER
         return True
 
     def _doubted(self) -> bool:
@@ -243,13 +259,23 @@ class Overlap:
             self._between = int(self._apart * (_MOST_BETWEEN_SHARED if self._confirmed else _SECOND_SHARED))
             self._confirmed = True
         else:
-            self._between = min(max(_FIRST_AFTER, 2 * self._between, self._sure // 2), _MOST_BETWEEN)
+            times = _RARER if self.settled else 2
+            self._between = min(max(_FIRST_AFTER, times * self._between, self._sure // 2), _MOST_BETWEEN)
             self._sure = max(self._sure, self._between)
             if self.settled:
                 self._doubt_after = _DOUBT_AFTER
 
+    def _learn_wariness(self) -> None:
+        """A pair showed nothing new, perhaps one that odd answers had sent."""
+        if self._alarmed and self.slots == 1 and not self.shared:
+            self._wary = min(max(_SUSPECT_AFTER, 2 * self._wary), _MOST_WARY)
+        else:
+            self._wary //= 2
+        self._alarmed = False
+
     def _resize(self, slots: int) -> None:
         self.slots, self.shared, self._sure = slots, False, 0
+        self._wary, self._alarmed = 0, False
         self._by_chance = 1.0
         self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
