@@ -33,6 +33,9 @@ def _rate_after_learning(device: Device, seed: int) -> float:
 
 @pytest.mark.parametrize(("sending_ms", "share"), [(8, 0.98), (16, 0.98), (32, 0.95)])
 def test_calls_that_take_long_to_send_keep_the_device_busy(sending_ms: float, share: float) -> None:
-    """What free calls at a third of the load tell of the way is too little for full ones."""
+    """What free calls at a third of the load tell of the way is too little for full ones.
+
+    The mean of several loads: how much too little is a matter of which calls were the last free ones.
+    """
     device = replace(SLOW, sending_s=sending_ms / 1000 / MOST_ROWS)
     assert fmean(_rate_after_learning(device, seed) for seed in (1, 2, 3, 4)) >= share * ceiling(device)

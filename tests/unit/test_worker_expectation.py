@@ -39,10 +39,10 @@ def test_the_transport_is_looked_at_less_often_while_it_is_as_before() -> None:
 
 
 def test_the_transport_is_looked_at_soon_again_once_it_has_changed() -> None:
-    """Half as many calls after each look that does not fit, 16 at least; many again once it is known."""
+    """Half as many calls after each look that does not fit, 64 at least; many again once it is known."""
     expectation = _known()
     slower_s = TRANSPORT_S + 0.012
-    assert [_look(expectation, slower_s) for _ in range(4)] == [128, 64, 32, 16]
+    assert [_look(expectation, slower_s) for _ in range(4)] == [128, 64, 64, 64]
     for _ in range(12):
         _look(expectation, slower_s)
     assert _look(expectation, slower_s) == 256
@@ -55,3 +55,10 @@ def test_what_is_forgotten_is_looked_at_as_at_first() -> None:
     expectation.forget()
     expectation.left(free=True)
     assert _calls_until_due(expectation) == _calls_until_due(Expectation()) == 64
+
+
+def test_looks_are_no_more_frequent_where_each_one_says_something_else() -> None:
+    """Answers that are odd for good tell nothing new however often they are asked for."""
+    expectation = _known()
+    apart = [_look(expectation, TRANSPORT_S + 0.02 * (number % 2)) for number in range(20)]
+    assert min(apart) == 64

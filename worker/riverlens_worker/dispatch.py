@@ -43,6 +43,7 @@ from riverlens_worker.window import Window
 _AT_ONCE, _AFTER_AN_ANSWER = float("-inf"), float("inf")
 _UNPREDICTABLE, _PREDICTABLE = 0.5, 0.3
 _PAIR_S, _SOONER_SHARE, _OVERLAP_SHARE, _OVERLAP_S = 0.002, 0.4, 0.15, 0.001
+_QUICKER_SHARE, _QUICKER_S = 0.05, 0.0005
 _OURS_SHARE, _UNHELD_SHARE = 0.2, 0.1
 _SPREAD = 42
 """The fewer are under way, the sooner the next one of a window leaves: six or seven in the time of one."""
@@ -221,12 +222,14 @@ class DispatchClock:
             self.full_lead.answered(gap_s, waited_s)
 
     def _came_too_soon(self, call: Call, took_s: float) -> bool:
-        """Whether a queued call cannot have waited for the one before it: then it tells no cost."""
+        """Whether a queued call did not wait for the one before it, as it seems: then it tells no cost."""
         alone_s, device_s = self.expectation.alone_s(call.rows), self.fit.seconds(call.rows)
         if call.expected_s is None or alone_s is None or device_s is None:
             return False
-        wait_s = call.expected_s - call.started_s - alone_s
-        if wait_s < _OVERLAP_SHARE * device_s + _OVERLAP_S or took_s - alone_s >= _SOONER_SHARE * wait_s:
+        wait_s, waited_s = call.expected_s - call.started_s - alone_s, took_s - alone_s
+        # One that takes less than one alone takes is not side by side: the device is quicker than known.
+        quicker = waited_s < -_QUICKER_SHARE * alone_s - _QUICKER_S
+        if quicker or waited_s >= _SOONER_SHARE * wait_s or wait_s < _OVERLAP_SHARE * device_s + _OVERLAP_S:
             return False
         return call.beside != self.slots or self.overlap.hurry()
 

@@ -13,8 +13,8 @@ from riverlens_worker.device import ALIKE_CALLS, ServiceTimeFit
 TRANSPORT_S = 0.002
 """Until free calls have told it."""
 _FREE_CALLS = 12
-_LOOKS_APART, _LEAST_LOOKS_APART, _MOST_LOOKS_APART = 64, 16, 256
-_ALIKE_S, _ALIKE_SHARE = 0.001, 0.1
+_LOOKS_APART, _MOST_LOOKS_APART = 64, 256
+_AS_BEFORE_S, _AS_BEFORE_SHARE = 0.001, 0.1
 """A free call that took what was expected, but for this and a share of it, says that nothing has changed."""
 _TURN_CALLS = 32
 _TURN_TRANSPORT_SHARE = 0.5
@@ -169,9 +169,9 @@ class Expectation:
         """
         expected_s = self.alone_s(rows)
         if alone and expected_s is not None:
-            alike = abs(took_s - expected_s) <= _ALIKE_S + _ALIKE_SHARE * expected_s
-            apart = 2 * self._looks_apart if alike else self._looks_apart // 2
-            self._looks_apart = min(max(apart, _LEAST_LOOKS_APART), _MOST_LOOKS_APART)
+            as_before = abs(took_s - expected_s) <= _AS_BEFORE_S + _AS_BEFORE_SHARE * expected_s
+            apart = 2 * self._looks_apart if as_before else self._looks_apart // 2
+            self._looks_apart = min(max(apart, _LOOKS_APART), _MOST_LOOKS_APART)
         self._free.append((rows, took_s))
         self._known_for = None
         transport_s = TRANSPORT_S

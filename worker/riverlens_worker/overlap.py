@@ -25,8 +25,8 @@ _SUSPECT, _VERY_ODD = 0.15, 0.5
 _SUSPECT_AFTER = 16
 _MOST_BETWEEN = 1024
 """Calls between two pairs."""
-_MOST_WARY = 256
-"""Calls after a pair in which odd answers send no other, at most: a device more is found that much later."""
+_MOST_WARY = 64
+"""Calls after a pair in which answers send no other for being odd, but for those that are very odd."""
 _SECOND_SHARED, _MOST_BETWEEN_SHARED = 48, 128
 """Where others share the server, on average: each of their pairs costs all of them, so they come apart."""
 _SETTLED, _RARER = 32, 16
@@ -127,7 +127,7 @@ class Overlap:
     def hurry(self) -> bool:
         """An answer came sooner than one after the other allows; returns whether that is believed.
 
-        Not for a while after pairs denied it: what is known of the cost is wrong then.
+        Not for a while after pairs denied it.
         """
         if self._calls < self._wary and self._between > _SOON_AFTER:
             return False
@@ -136,25 +136,25 @@ class Overlap:
 
     def told_nothing(self) -> None:
         """A pair left when nobody could say what was in service beside it: so may the next one."""
-        self._between = max(self._between, min(2 * self._between, _SUSPECT_AFTER))
+        self._between, self._alarmed = max(self._between, min(2 * self._between, _SUSPECT_AFTER)), False
 
     def judge(self, pair: Pair) -> bool:
         """Learn from a pair; whether what was learnt of the cost until now no longer counts."""
         self._second_small = not self._second_small
+        alarmed, self._alarmed = self._alarmed, False
         if pair.together:
             return self._judge_together(pair)
         self._by_chance = 1.0
         if pair.beside < self.slots:
-            self._wary, self._alarmed = 0, False
             self._fewer += 1
             self._between = _SOON_AFTER
             if self._fewer >= _FEWER_PAIRS:
                 self._resize(max(1, pair.beside))
                 return True
             return False
-        return self._judge_apart(pair)
+        return self._judge_apart(pair, alarmed=alarmed)
 
-    def _judge_apart(self, pair: Pair) -> bool:
+    def _judge_apart(self, pair: Pair, *, alarmed: bool) -> bool:
         if pair.gap_s < _UNSURE_TIMES * pair.nearness_s:
             # Reading the first answer may take so long: neither at once nor one after the other.
             self._between = max(self._between, _FIRST_AFTER)
@@ -164,7 +164,11 @@ class Overlap:
         self._off = 0
         if self.slots > 1 or self.shared or not pair.sooner:
             self._sooner = 0
-            self._learn_wariness()
+            if self.slots == 1 and not self.shared:
+                # One that odd answers had sent showed nothing new.
+                self._wary = (
+                    min(max(_SUSPECT_AFTER, 2 * self._wary), _MOST_WARY) if alarmed else self._wary // 2
+                )
             self._confirm()
             return False
         self._between = _SOON_AFTER
@@ -175,7 +179,7 @@ class Overlap:
             return False
         self.shared, self._sure, self._sooner, self._off = True, 0, 0, 0
         self._explained = self._free_calm = self._in_turn = 0
-        self._confirmed = self._second_small = self._alarmed = False
+        self._confirmed = self._second_small = False
         self._wary, self._between = 0, _FIRST_AFTER
         return True
 
@@ -259,23 +263,15 @@ class Overlap:
             self._between = int(self._apart * (_MOST_BETWEEN_SHARED if self._confirmed else _SECOND_SHARED))
             self._confirmed = True
         else:
-            times = _RARER if self.settled else 2
+            times = _RARER if self.ours else 2
             self._between = min(max(_FIRST_AFTER, times * self._between, self._sure // 2), _MOST_BETWEEN)
             self._sure = max(self._sure, self._between)
             if self.settled:
                 self._doubt_after = _DOUBT_AFTER
 
-    def _learn_wariness(self) -> None:
-        """A pair showed nothing new, perhaps one that odd answers had sent."""
-        if self._alarmed and self.slots == 1 and not self.shared:
-            self._wary = min(max(_SUSPECT_AFTER, 2 * self._wary), _MOST_WARY)
-        else:
-            self._wary //= 2
-        self._alarmed = False
-
     def _resize(self, slots: int) -> None:
         self.slots, self.shared, self._sure = slots, False, 0
-        self._wary, self._alarmed = 0, False
+        self._wary = 0
         self._by_chance = 1.0
         self._fewer = self._sooner = self._off = 0
         self._between = _FIRST_AFTER
