@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import selectors
 import signal
 
 from benchmarks.cost import Cost
 from benchmarks.device.control import Control
 from benchmarks.device.schedule import Setup
 from benchmarks.device.server import SimulatedServer
+from riverlens.precise_loop import run_precisely
 
 _HOST = "127.0.0.1"
 
@@ -45,11 +45,5 @@ async def _run(arguments: argparse.Namespace) -> None:
         await server.stop()
 
 
-def _precise_loop() -> asyncio.AbstractEventLoop:
-    """A loop that sleeps to the microsecond; its few descriptors are no burden to `select`."""
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
-
-
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=_precise_loop) as runner:
-        runner.run(_run(_arguments()))
+    run_precisely(_run(_arguments()))

@@ -1,8 +1,7 @@
 """The simulated model server: TensorFlow Serving's gRPC around one schedule. Shell.
 
 Requests stay raw bytes, answers are made once for each number of rows: at saturation with 45 kB images
-most of its CPU is gRPC's own reading. The event loop sleeps by `select`, to the microsecond, not by
-`epoll`, which rounds up to milliseconds.
+most of its CPU is gRPC's own reading. Its event loop must be a precise one.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class Line:
         batcher = Batcher(self.rows, limits, self.metrics, freshness, pass_by, spared=self._spared)
         ports = PredictorPorts(
             batcher.take,
+            batcher.take_now,
             batcher.full,
             batcher.until_full,
             self.results,

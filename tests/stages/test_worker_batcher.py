@@ -171,3 +171,22 @@ async def test_a_batch_that_does_not_fill_after_all_leaves() -> None:
         assert _offsets(await line.batcher.take()) == [0, 1]
     line.rows.close()
     await line.running
+
+
+async def test_what_waits_is_taken_without_waiting() -> None:
+    """`take_now` gives what `take` would give at once, and nothing where that would wait or end."""
+    line = Line(rows=4)
+    assert line.batcher.take_now() is None
+    line.coming = 3
+    await line.send(0, 1)
+    assert line.batcher.take_now() is None, "it is sure to fill"
+    line.coming = 0
+    batch = line.batcher.take_now()
+    assert batch is not None
+    assert (_offsets(batch), batch.reason) == ([0], BatchReason.DEVICE_FREE)
+    assert line.registry.get_sample_value("riverlens_batch_rows_sum") == 1
+    line.rows.close()
+    await line.running
+    assert line.batcher.take_now() is None
+    with pytest.raises(EndOfStream):
+        await line.batcher.take()

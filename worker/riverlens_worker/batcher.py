@@ -97,14 +97,24 @@ class Batcher:
             await self._changed.until(lambda: len(self._open) > 0 or self._ended)
             if self._filling():
                 await self._let_fill()
-            now_s = time.monotonic()
-            if self._freshness is not None and (stale := self.sweep(now_s)):
-                self._pass_by(stale)
-            batch = self._open.take(now_s, draining=self._ended)
+            batch = self._seal()
             if batch is not None:
-                break
+                return batch
             if self._ended:
                 raise EndOfStream
+
+    def take_now(self) -> Batch | None:
+        """The same without waiting; None where `take` would have to."""
+        return None if self._filling() else self._seal()
+
+    def _seal(self) -> Batch | None:
+        """A batch of what waits; None where nothing does, or nothing fresh."""
+        now_s = time.monotonic()
+        if self._freshness is not None and (stale := self.sweep(now_s)):
+            self._pass_by(stale)
+        batch = self._open.take(now_s, draining=self._ended)
+        if batch is None:
+            return None
         self._waiting -= sum(map(self._share, batch.frames))
         self._changed.fire()
         self._sealed(frame.source for frame in batch.frames)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from riverlens_worker.expectation import TRANSPORT_S
 
 WAIT_S = 0.0007
-"""Wanted wait at the server: about what the event loop's timers are off by."""
+"""Wanted wait at the server: about what the way there differs by from call to call."""
 _STEP_SHARE = 0.2
 _MOST_STEP_S = 0.002
 _MOST_LEAD_S = 0.05

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from riverlens.drop import DropReason
 from riverlens_worker.freshness import Freshness
-from riverlens_worker.messages import BatchReason, DecodedFrame, Rejected, dropped, fenced
+from riverlens_worker.messages import Batch, BatchReason, DecodedFrame, Rejected, dropped, fenced
 
 TRIES = 3
 """Failures, while other calls pass, after which a group is searched and a single frame is given up."""
@@ -87,6 +87,16 @@ def unless_empty(piece: Piece) -> list[Piece]:
 def in_pieces(frames: list[DecodedFrame], rows: int, reason: BatchReason) -> list[Piece]:
     """Pieces of at most `rows` frames, of which nothing is known."""
     return [Piece(frames[k : k + rows], reason) for k in range(0, len(frames), rows)]
+
+
+def of_batch(batch: Batch, first: int, rows: int) -> list[Piece]:
+    """The pieces of a new batch: the first `first` frames by themselves, no more than `rows` in any."""
+    frames = list(batch.frames)
+    pieces = [
+        piece for part in (frames[:first], frames[first:]) for piece in in_pieces(part, rows, batch.reason)
+    ]
+    pieces[-1].full = len(pieces) == 1 and batch.reason in (BatchReason.FULL, BatchReason.BYTES)
+    return pieces
 
 
 def halved(frames: list[DecodedFrame], like: Piece) -> Piece:

@@ -213,9 +213,9 @@ class Pipeline:
             coming=partial(self._coming, decode_pool),
             sealed=self._source.sealed,
         )
-        take, full, until_full, limit = batcher.take, batcher.full, batcher.until_full, batcher.limit
-        heard = limit, self._waiting, freshness, self._tracer
-        ports = PredictorPorts(take, full, until_full, self._results, *heard)
+        asked = batcher.take, batcher.take_now, batcher.full, batcher.until_full
+        heard = batcher.limit, self._waiting, freshness, self._tracer
+        ports = PredictorPorts(*asked, self._results, *heard)
         predictor = Predictor(ports, self._endpoints, model, metrics)
         stages = _Stages(decode_pool, batcher, predictor)
         ahead = batcher.limit_rows + decode_pool.at_once + self._references.at_once

@@ -19,6 +19,7 @@ from riverlens.admin import Admin
 from riverlens.errors import RiverlensError
 from riverlens.kafka_producer import log_leftovers
 from riverlens.logs import set_up_logs
+from riverlens.precise_loop import run_precisely
 from riverlens.settings import load
 from riverlens.trace_counts import SpanCounts
 from riverlens.tracing import CLOSE_S, open_export
@@ -39,7 +40,7 @@ def main(argv: list[str], prog: str) -> int:
     gc.freeze()
     keep_freed_memory()
     try:
-        asyncio.run(run_worker(settings))
+        run_precisely(run_worker(settings))
     except* RiverlensError as group:
         raise first_error(group) from None
     return 0

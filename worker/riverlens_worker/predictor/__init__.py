@@ -20,11 +20,12 @@ from riverlens_worker.expectation import Call
 from riverlens_worker.freshness import Freshness
 from riverlens_worker.grouping import best_rows
 from riverlens_worker.limits import CallLimits
-from riverlens_worker.messages import BatchReason, Prediction, Rejected
+from riverlens_worker.messages import Batch, Prediction, Rejected
 from riverlens_worker.metrics import Metrics
 from riverlens_worker.model import ServedModel
-from riverlens_worker.pieces import Piece, after_pass, in_pieces, release_rest, sift, unless_empty
+from riverlens_worker.pieces import Piece, after_pass, of_batch, release_rest, sift, unless_empty
 from riverlens_worker.predictor.call import Caller
+from riverlens_worker.predictor.complaints import Complaints
 from riverlens_worker.predictor.judge import Failed, Judge, Outcome
 from riverlens_worker.predictor.ports import PredictorPorts
 from riverlens_worker.predictor.turn import Turn
@@ -33,8 +34,6 @@ __all__ = ["Predictor", "PredictorPorts"]
 
 logger = logging.getLogger(__name__)
 
-_STALLED_S = 5.0
-_COMPLAIN_EVERY_S = 2.0
 _REGROUP_CALLS = 16
 
 
@@ -62,8 +61,7 @@ class Predictor:
         self._pausing: dict[Piece, asyncio.TimerHandle] = {}
         self._calls = 0
         self._answered = 0
-        self._passed_s = time.monotonic()
-        self._complained_s = float("-inf")
+        self._complaints = Complaints(ports.waiting)
         self._taking: asyncio.Task[None] | None = None
         self._ended = False
         self._wake = asyncio.Event()
@@ -97,7 +95,7 @@ class Predictor:
             self._wake.clear()
             # A pause that ends between looking for room and waiting for its end must not be missed.
             looked_s = time.monotonic()
-            while self._start_next(group):
+            while self._start_next(group) or self._take_now():
                 pass
             if self._ended and not (self._pieces or self._pausing or self._calls or self._taking):
                 return
@@ -119,16 +117,23 @@ class Predictor:
         except EndOfStream:
             self._ended = True
         else:
-            frames, most = list(batch.frames), self._limits.current().rows
-            next_one = self._endpoints.choose(len(frames)) if self._fixed_rows is None else None
-            first = len(frames) if next_one is None else next_one.load.first_rows(len(frames))
-            for part in (frames[:first], frames[first:]):
-                self._pieces.extend(in_pieces(part, most, batch.reason))
-            at_limit = batch.reason in (BatchReason.FULL, BatchReason.BYTES)
-            self._pieces[-1].full = at_limit and self._pieces[-1].frames == frames
+            self._cut(batch)
         finally:
             self._taking = None
             self._wake.set()
+
+    def _take_now(self) -> bool:
+        """Take a batch if its turn has come and it waits: a task would do so some turns of the loop later."""
+        batch = self._ports.take_now() if self._may_take() else None
+        if batch is not None:
+            self._cut(batch)
+        return batch is not None
+
+    def _cut(self, batch: Batch) -> None:
+        rows = len(batch.frames)
+        next_one = self._endpoints.choose(rows) if self._fixed_rows is None else None
+        first = rows if next_one is None else next_one.load.first_rows(rows)
+        self._pieces.extend(of_batch(batch, first, self._limits.current().rows))
 
     def _start_next(self, group: asyncio.TaskGroup) -> bool:
         """Start the first piece that a server has room for; whether there was one."""
@@ -194,8 +199,7 @@ class Predictor:
 
     async def _passed(self, piece: Piece, answers: list[Prediction | Rejected]) -> None:
         if answers:
-            self._passed_s = time.monotonic()
-            self._ports.waiting("")
+            self._complaints.passed()
             self._judge.guilt.add(len(answers))
             self._pieces.extendleft(reversed(after_pass(piece)))
             self._regroup(told=self._limits.passed(len(answers)))
@@ -259,24 +263,15 @@ class Predictor:
         chance = random.random()  # noqa: S311  # jitter, not a secret
         endpoint.load.overloaded(failed.call, now_s, BACKOFFS[Action.OVERLOAD], chance)
         failed.piece.avoid = endpoint.server
-        self._complain(failed)
+        self._complaints.failed(endpoint.server, failed.verdict.why)
         return Outcome([failed.piece])
 
     async def _retry(self, failed: Failed) -> Outcome:
         endpoint, verdict = failed.endpoint, failed.verdict
         if verdict.timed_out and endpoint.load.timed_out():
             self._endpoints.eject(endpoint, f"{endpoint.server}: {verdict.why}")
-        self._complain(failed)
+        self._complaints.failed(endpoint.server, verdict.why)
         return await self._judge.retry(failed)
-
-    def _complain(self, failed: Failed) -> None:
-        """Say what is wrong, now and then; /readyz says so where nothing passes for a while."""
-        why, now_s = failed.verdict.why, time.monotonic()
-        if now_s - self._complained_s > _COMPLAIN_EVERY_S:
-            self._complained_s = now_s
-            logger.warning("Predict on %s failed, trying again: %s", failed.endpoint.server, why)
-        if now_s - self._passed_s > _STALLED_S:
-            self._ports.waiting(f"{failed.endpoint.server}: {why}")
 
     async def _follow(self, failed: Failed, outcome: Outcome) -> None:
         if outcome.pause:

@@ -17,6 +17,8 @@ class PredictorPorts:
     """Where batches come from, results go to, who hears how much a call may hold, and why nothing moves.
 
     Attributes:
+        take: the next batch, as soon as there is one. Raises EndOfStream after the last.
+        take_now: the next batch; None where `take` would wait.
         full: whether a batch waits that cannot grow any more.
         until_full: returns once `full` is what is given.
         freshness: the cameras' policies; None where every frame counts.
@@ -24,6 +26,7 @@ class PredictorPorts:
     """
 
     take: Callable[[], Awaitable[Batch]]
+    take_now: Callable[[], Batch | None]
     full: Callable[[], bool]
     until_full: Callable[[bool], Awaitable[None]]
     results: Channel[Prediction | Rejected]

@@ -77,9 +77,8 @@ class Line:
         limits = Limits(model.layout.rows or candidate.rows, settings.max_batch_bytes)
         self._batcher = Batcher(self._decoded, limits, metrics)
         batcher = self._batcher
-        ports = PredictorPorts(
-            batcher.take, batcher.full, batcher.until_full, self._results, batcher.limit, self._waits
-        )
+        asked = batcher.take, batcher.take_now, batcher.full, batcher.until_full
+        ports = PredictorPorts(*asked, self._results, batcher.limit, self._waits)
         self._predictor = Predictor(ports, self._endpoints, self._model, metrics)
         self._lease = PartitionLease("tune", 0)
         self._due_s: list[float] = []

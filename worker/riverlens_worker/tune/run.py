@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from riverlens.errors import UnreachableError
 from riverlens.logs import set_up_logs
+from riverlens.precise_loop import run_precisely
 from riverlens.settings import load
 from riverlens_worker.batching import Limits
 from riverlens_worker.endpoints import CallFailedError, Endpoint
@@ -39,7 +39,7 @@ def main(argv: list[str], prog: str) -> int:
     logging.getLogger("riverlens_worker").setLevel(logging.NOTSET)
     show = Show(Console(highlight=False, soft_wrap=True))
     folder = make_folder(settings.out)
-    tuned = asyncio.run(tune(settings, show))
+    tuned = run_precisely(tune(settings, show))
     write(settings, tuned, folder, show)
     return 0
 
