@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from statistics import median
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_a_timer_is_not_late_by_a_millisecond(after_s: float) -> None:
 
 def test_the_ordinary_loop_is_late() -> None:
     """What the module is for: as soon as this fails, Python does it by itself."""
-    assert min(asyncio.run(_late_s(0.0001)) for _ in range(_TRIES)) > 0.0006
+    assert median(asyncio.run(_late_s(0.0003)) for _ in range(_TRIES)) > 0.0005
 
 
 @pytest.mark.parametrize("timeout_s", [None, 30.0, 0.0009, 0.0])
