@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -11,6 +12,8 @@ from statistics import median
 import pytest
 
 from riverlens.precise_loop import PreciseSelector, run_precisely
+from riverlens_worker import run
+from riverlens_worker.settings import WorkerSettings
 
 _TRIES = 50
 
@@ -71,3 +74,19 @@ def test_it_passes_on_what_its_program_returns_or_raises() -> None:
 
     with pytest.raises(ValueError, match="no"):
         run_precisely(failing())
+
+
+def test_a_worker_runs_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`riverlens worker run` has timers that are on time."""
+    late_s: list[float] = []
+
+    async def ran(_: WorkerSettings) -> None:
+        late_s.extend([await _late_s(0.0001) for _ in range(_TRIES)])
+
+    monkeypatch.setattr(run, "run_worker", ran)
+    monkeypatch.setattr(run, "set_up_logs", lambda *_: None)
+    monkeypatch.setattr(run, "load", lambda *_, **__: WorkerSettings())
+    monkeypatch.setattr(run, "keep_freed_memory", lambda: False)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    assert run.main([], "riverlens worker run") == 0
+    assert min(late_s) < 0.0004

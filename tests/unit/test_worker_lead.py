@@ -1,4 +1,4 @@
-"""How much sooner full batches leave: as little as keeps the device busy."""
+"""How long before an answer the next call leaves, and how much sooner a full one: to keep the device busy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from riverlens_worker.lead import FullLead
+from riverlens_worker.lead import WAIT_S, FullLead, Lead
 
 DEVICE_S = 0.116
 """32 rows at 20 + 3n ms."""
@@ -94,3 +94,46 @@ def test_now_and_then_a_call_surely_waits() -> None:
         sooner += early_s == pytest.approx(MOST_S)
         lead.answered(DEVICE_S, early_s)
     assert 5 <= sooner <= 20
+
+
+def _just_in_time(busier_ms: float, jitter_ms: float = 0.0, calls: int = 1_000) -> tuple[float, float]:
+    """Means of the later half, in seconds: how long the device stood idle, how long calls waited there.
+
+    The way to it and back takes `busier_ms` longer than free calls once told; answers are read late by up to
+    `jitter_ms`.
+    """
+    dice = random.Random(1)  # noqa: S311  # the same jitter in each run
+    lead, way_s, read_s = Lead(), 0.002, 0.0
+    idle_s, waits_s = [], []
+    for _ in range(calls):
+        slack_s = lead.seconds - way_s - busier_ms / 1000 - read_s
+        idle_s.append(max(0.0, -slack_s))
+        waits_s.append(max(0.0, slack_s))
+        before_s, read_s = read_s, dice.uniform(0, jitter_ms / 1000)
+        lead.stood_idle(idle_s[-1] + read_s - before_s)
+        lead.waited(waits_s[-1] + busier_ms / 1000 + read_s, wanting=False)
+    half = calls // 2
+    return sum(idle_s[half:]) / half, sum(waits_s[half:]) / half
+
+
+@pytest.mark.parametrize("busier_ms", [1, 3, 8])
+def test_a_busier_machine_keeps_no_device_idle(busier_ms: float) -> None:
+    """A longer way looks like a wait at the server; that answers come late all the same tells them apart."""
+    idle_s, waits_s = _just_in_time(busier_ms)
+    assert idle_s < 0.001
+    assert waits_s < 0.001
+
+
+def test_jitter_alone_makes_no_call_leave_sooner() -> None:
+    """Answers read late by chance bring the next ones nearer: on average the device was not idle."""
+    idle_s, waits_s = _just_in_time(0, jitter_ms=0.6)
+    assert idle_s < 0.0003
+    assert waits_s < 1.5 * WAIT_S
+
+
+def test_one_long_break_counts_as_a_short_one() -> None:
+    """Whatever kept a single answer for a second, it was not a call that came a second too late."""
+    lead = Lead()
+    before_s = lead.seconds
+    lead.stood_idle(1.0)
+    assert lead.seconds - before_s < 0.0002

@@ -216,6 +216,8 @@ class DispatchClock:
         if waited_s is None or waited_s > WAIT_S / 2 or gap_s < (device_s or 0.0):
             # The device went from the call before straight to this one; a gap is never less than the cost.
             self.expectation.learn(call.rows, gap_s, ours=self.overlap.ours)
+        if device_s is not None and self.overlap.ours and not call.wanting:
+            self.lead.stood_idle(gap_s - device_s)
         if waited_s is not None and call.timed:
             self.lead.waited(waited_s, wanting=call.wanting)
         elif waited_s is not None and call.rows == self._full_rows and self.overlap.ours and not self.eager:

@@ -12,6 +12,9 @@ WAIT_S = 0.0007
 _STEP_SHARE = 0.2
 _MOST_STEP_S = 0.002
 _MOST_LEAD_S = 0.05
+_IDLE_FADE, _IDLE_STEP_SHARE = 0.9, 0.6
+_LEAST_IDLE_S, _MOST_IDLE_S = 0.0002, 0.003
+"""Less, on average, is jitter; more, of one answer, is something else than a call that came too late."""
 _TURN_WAIT_SHARE, _TURN_WAIT_S = 0.2, 0.0015
 """Wanted wait behind others' calls: a share of the device time, but more than what transport is off by."""
 _TURN_STEP_SHARE = 0.12
@@ -36,11 +39,12 @@ class Lead:
         seconds: before the answer expected first; negative: how long after an answer.
     """
 
-    __slots__ = ("_step_share", "seconds")
+    __slots__ = ("_idle_s", "_step_share", "seconds")
 
     def __init__(self) -> None:
         self.seconds = TRANSPORT_S + WAIT_S
         self._step_share = _FIRST_STEP_SHARE
+        self._idle_s = 0.0
 
     @property
     def holds(self) -> bool:
@@ -58,6 +62,18 @@ class Lead:
     def came_late(self) -> None:
         """The answer came before the time to leave: with so short a lead no call would ever queue."""
         self.seconds = min(self.seconds + _STEP_SHARE * _MOST_STEP_S, _MOST_LEAD_S)
+
+    def stood_idle(self, idle_s: float) -> None:
+        """An answer came so much later after the one before it than the device takes; negative: sooner.
+
+        On average the device stood idle for so long: what keeps one answer brings it nearer to the next one.
+        Waits do not tell that on a machine that is busier than when a free call told the transport: the way
+        takes longer, which looks like a wait, and is a reason to leave sooner, not later.
+        """
+        counted_s = min(max(idle_s, -_MOST_IDLE_S), _MOST_IDLE_S)
+        self._idle_s = _IDLE_FADE * self._idle_s + (1 - _IDLE_FADE) * counted_s
+        more_s = _IDLE_STEP_SHARE * max(0.0, self._idle_s - _LEAST_IDLE_S)
+        self.seconds = min(self.seconds + more_s, _MOST_LEAD_S)
 
     def waited(self, waited_s: float, *, wanting: bool) -> None:
         """A call that left just in time waited so long at the server: a moment is wanted.
@@ -90,6 +106,7 @@ class Lead:
         """What made calls be held back no longer counts."""
         self.seconds = max(self.seconds, 0.0)
         self._step_share = _FIRST_STEP_SHARE
+        self._idle_s = 0.0
 
 
 class FullLead:

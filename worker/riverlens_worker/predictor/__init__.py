@@ -95,11 +95,13 @@ class Predictor:
             self._wake.clear()
             # A pause that ends between looking for room and waiting for its end must not be missed.
             looked_s = time.monotonic()
-            while self._start_next(group) or self._take_now():
+            while self._start_next(group):
                 pass
             if self._ended and not (self._pieces or self._pausing or self._calls or self._taking):
                 return
             if self._may_take():
+                if self._take_now():
+                    continue
                 self._taking = group.create_task(self._take())
             elif self._pieces:
                 self._turn.await_resume(looked_s)
@@ -123,8 +125,8 @@ class Predictor:
             self._wake.set()
 
     def _take_now(self) -> bool:
-        """Take a batch if its turn has come and it waits: a task would do so some turns of the loop later."""
-        batch = self._ports.take_now() if self._may_take() else None
+        """Take a batch that waits, if there is one: a task would do so some turns of the loop later."""
+        batch = self._ports.take_now()
         if batch is not None:
             self._cut(batch)
         return batch is not None
