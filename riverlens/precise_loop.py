@@ -16,33 +16,36 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_WHOLE_S = 0.001
+_MS = 0.001
 _LESS_S = 0.000001
 """So much short of a whole millisecond, as a product of floats may lie above it and be rounded up."""
+_MOST_DESCRIPTOR = 1023
+"""Of `select`. The loop's own is opened at the start, so it is a small number."""
 
 if sys.platform == "linux":
 
     class PreciseSelector(selectors.EpollSelector):
-        """Waits whole milliseconds by `epoll`, and what is left by `select`, which counts in microseconds.
+        """Waits by `epoll`, but the last one or two milliseconds by `select`, which counts in microseconds.
 
         Returns early, with nothing, between the two: an event loop asks again then.
         """
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
             """What is ready within `timeout` seconds, None: for ever. May return nothing before that."""
-            if timeout is None or timeout <= 0:
+            if timeout is None or timeout <= 0 or self.fileno() > _MOST_DESCRIPTOR:
                 return super().select(timeout)
-            if timeout >= _WHOLE_S:
-                return super().select(int(timeout / _WHOLE_S) * _WHOLE_S - _LESS_S)
+            if timeout >= 2 * _MS:
+                # One less than there are, as many a number of them is rounded up once more on its way.
+                return super().select((int(timeout / _MS) - 1) * _MS - _LESS_S)
             # An epoll descriptor is readable while one of those that it watches is ready.
             select.select([self.fileno()], (), (), timeout)
             return super().select(0)
 
-else:  # kqueue counts in nanoseconds
+else:  # the others count in microseconds at least
     PreciseSelector = selectors.DefaultSelector
 
 
 def run_precisely(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` as `asyncio.run` does, with timers that are late by about a tenth of a millisecond."""
+    """Run `main` as `asyncio.run` does; timers of milliseconds are late by about a tenth of one."""
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(PreciseSelector())) as runner:
         return runner.run(main)

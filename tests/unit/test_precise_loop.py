@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import sys
 import threading
 import time
 from statistics import median
@@ -27,7 +28,7 @@ async def _late_s(after_s: float) -> float:
     return await fired - due_s
 
 
-@pytest.mark.parametrize("after_s", [0.0001, 0.0023, 0.007])
+@pytest.mark.parametrize("after_s", [0.0001, 0.0015, 0.0023, 0.0095, 0.0135])
 def test_a_timer_is_not_late_by_a_millisecond(after_s: float) -> None:
     """On an idle machine one of fifty tries is on time, whatever part of a millisecond it ends in."""
     late_s = [run_precisely(_late_s(after_s)) for _ in range(_TRIES)]
@@ -35,6 +36,7 @@ def test_a_timer_is_not_late_by_a_millisecond(after_s: float) -> None:
     assert min(late_s) > -0.000001
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only epoll counts in milliseconds")
 def test_the_ordinary_loop_is_late() -> None:
     """What the module is for: as soon as this fails, Python does it by itself."""
     assert median(asyncio.run(_late_s(0.0003)) for _ in range(_TRIES)) > 0.0005
@@ -48,7 +50,12 @@ def test_what_is_ready_ends_every_wait(timeout_s: float | None) -> None:
         key = selector.register(ours, 1)
         assert not selector.select(0.0009)
         theirs.send(b"x")
-        assert selector.select(timeout_s) == [(key, 1)]
+        took_s = []
+        for _ in range(_TRIES):
+            started_s = time.monotonic()
+            assert selector.select(timeout_s) == [(key, 1)]
+            took_s.append(time.monotonic() - started_s)
+        assert min(took_s) < 0.0004
 
 
 def test_another_thread_wakes_it_before_a_timer() -> None:

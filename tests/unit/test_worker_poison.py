@@ -13,8 +13,8 @@ from riverlens_worker.batching import Limits
 from riverlens_worker.endpoint_load import STALE_S, EndpointLoad, order
 from riverlens_worker.grouping import GuiltRate, best_rows, cost_per_frame
 from riverlens_worker.limits import CallLimits
-from riverlens_worker.messages import BatchReason
-from riverlens_worker.pieces import Piece, after_pass, after_refusal, in_pieces, release_rest
+from riverlens_worker.messages import Batch, BatchReason
+from riverlens_worker.pieces import Piece, after_pass, after_refusal, in_pieces, of_batch, release_rest
 from riverlens_worker.servers import Server, parse_servers
 from tests.worker_parts import decoded, examples
 
@@ -201,3 +201,25 @@ def test_what_is_no_server_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="server") as caught:
         parse_servers(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "first", "rows", "sizes", "full"),
+    [
+        (FULL, 8, 8, [8], [True]),
+        (BatchReason.BYTES, 8, 32, [8], [True]),
+        (BatchReason.DEVICE_FREE, 8, 8, [8], [False]),
+        (FULL, 4, 8, [4, 4], [False] * 2),
+        (FULL, 8, 3, [3, 3, 2], [False] * 3),
+        (FULL, 2, 3, [2, 3, 3], [False] * 3),
+    ],
+)
+def test_a_batch_becomes_calls(
+    reason: BatchReason, first: int, rows: int, sizes: list[int], full: list[bool]
+) -> None:
+    """As it is, as a pair, or in parts as large as a call may be; only what could not have grown is full."""
+    frames = [decoded(n) for n in range(8)]
+    pieces = of_batch(Batch(frames, reason, 0.0), first, rows)
+    assert [len(piece.frames) for piece in pieces] == sizes
+    assert [frame for piece in pieces for frame in piece.frames] == frames
+    assert [piece.full for piece in pieces] == full

@@ -104,7 +104,7 @@ class Batcher:
                 raise EndOfStream
 
     def take_now(self) -> Batch | None:
-        """The same without waiting; None where `take` would have to."""
+        """The same without waiting; None where `take` would wait or end."""
         return None if self._filling() else self._seal()
 
     def _seal(self) -> Batch | None:

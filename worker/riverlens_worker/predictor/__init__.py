@@ -129,6 +129,8 @@ class Predictor:
         batch = self._ports.take_now()
         if batch is not None:
             self._cut(batch)
+            # What came meanwhile may fill the next one before anybody sees that this one has gone.
+            asyncio.get_running_loop().call_soon(self._wake.set)
         return batch is not None
 
     def _cut(self, batch: Batch) -> None:

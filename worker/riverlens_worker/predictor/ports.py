@@ -18,7 +18,7 @@ class PredictorPorts:
 
     Attributes:
         take: the next batch, as soon as there is one. Raises EndOfStream after the last.
-        take_now: the next batch; None where `take` would wait.
+        take_now: the next batch; None where `take` would wait or end.
         full: whether a batch waits that cannot grow any more.
         until_full: returns once `full` is what is given.
         freshness: the cameras' policies; None where every frame counts.

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from riverlens_worker.endpoints import Endpoints
 
 _LATE_S = 0.0002
-"""The event loop's timers may fire this much before their time."""
+"""What is due so soon is due now: a timer takes as long."""
 
 
 class Turn:
