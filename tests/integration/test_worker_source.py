@@ -6,13 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.fetch import FetchRequest
 from prometheus_client import CollectorRegistry
 
 from riverlens.kafka import KafkaSettings
+from riverlens.topic_spec import TopicSpec
+from riverlens.topics import ensure_topics
 from riverlens_worker.backoff import Deadline
 from riverlens_worker.channel import Signal
 from riverlens_worker.fetch_pace import Demand
@@ -145,3 +151,27 @@ async def test_while_the_device_is_busy_frames_gather_at_kafka(
             if (held_s := time.monotonic() - began_s) > 0.2:
                 break
     assert held_s > 0.2, "no fetch was put off"
+
+
+async def test_one_fetch_brings_so_much_at_most(
+    kafka: KafkaSettings, topic_set: TopicSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog of many partitions comes in several answers of some megabytes, not all of it in one."""
+    wide = f"{topic_set.frames}-wide"
+    partitions, padded = 12, jpeg().ljust(700_000, b"\0")
+    await ensure_topics(kafka, [TopicSpec(wide, partitions)])
+    await put(kafka, wide, [Put(padded, partition=number) for number in range(partitions)])
+    answers_bytes: list[int] = []
+    send = AIOKafkaClient.send
+
+    async def measured(self: AIOKafkaClient, node: int, request: Any, **options: Any) -> Any:
+        answer = await send(self, node, request, **options)
+        if isinstance(request, FetchRequest):
+            answers_bytes.append(sum(len(part[-1]) for _, parts in answer.topics for part in parts))
+        return answer
+
+    monkeypatch.setattr(AIOKafkaClient, "send", measured)
+    async with reading(kafka, replace(topic_set, frames=wide)) as source:
+        await take(source, partitions)
+    assert sum(answers_bytes) > partitions * 700_000
+    assert max(answers_bytes) <= 4 * 1024 * 1024

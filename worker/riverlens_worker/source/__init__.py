@@ -41,6 +41,9 @@ from riverlens_worker.source.state import Handover, SourceState
 logger = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_FETCH_MAX_BYTES = 4 * 1024 * 1024
+"""Of one fetch's answer, but for a single larger record. aiokafka holds it several times over while it is
+taken apart; without a limit it is a megabyte of each partition under a backlog, and memory stays so high."""
 
 
 def _instance_id(settings: WorkerSettings) -> str | None:
@@ -58,6 +61,7 @@ def _consumer_options(settings: WorkerSettings) -> dict[str, Any]:
         "heartbeat_interval_ms": settings.heartbeat_interval_ms,
         "rebalance_timeout_ms": settings.rebalance_timeout_ms,
         "max_poll_interval_ms": settings.max_poll_interval_ms,
+        "fetch_max_bytes": _FETCH_MAX_BYTES,
         "group_instance_id": _instance_id(settings),
     }
 

@@ -65,7 +65,7 @@ class FetchGate:
         return self._pace.rest_s(state.demand(), state.now_s(), crowded=self._crowded)
 
     def _behind(self) -> bool:
-        """Whether the last fetch left frames behind: Kafka sends a megabyte of a partition at most."""
+        """Whether the last fetch left frames behind: Kafka sends some megabytes, one of a partition."""
         state = self._state
         roomy = (lease for lease in state.leases if state.leases.has_room(lease))
         return any((state.unfetched(lease) or 0) > _MARK for lease in roomy)
