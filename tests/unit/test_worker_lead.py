@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -137,3 +138,43 @@ def test_one_long_break_counts_as_a_short_one() -> None:
     before_s = lead.seconds
     lead.stood_idle(1.0)
     assert lead.seconds - before_s < 0.0002
+
+
+def _held_after(hold_s: float, waits_s: Sequence[float], *, device_s: float, timed: bool = True) -> float:
+    """How long calls are held back after such waits, from `hold_s` on; all left when they were due."""
+    lead = Lead()
+    for _ in range(40):
+        # Larger steps are of the first turns alone.
+        lead.waited_in_turn(0.0, device_s, held=True, timed=True)
+    lead.seconds = -hold_s
+    for waited_s in waits_s:
+        lead.waited_in_turn(waited_s, device_s, held=True, timed=timed)
+    return -lead.seconds
+
+
+def test_who_comes_more_seldom_than_others_comes_sooner() -> None:
+    """Twice while another comes three times: waits are now long, now short, and right by their mean."""
+    assert _held_after(0.116, [0.040, 0.002] * 10, device_s=0.041) < 0.105
+
+
+def test_who_comes_twice_as_often_as_others_holds_back_more() -> None:
+    """Every other call finds the server nearly free; the others wait behind all that others send."""
+    assert _held_after(0.033, [0.050, 0.004] * 10, device_s=0.032) > 0.045
+
+
+def test_who_is_held_back_equally_waits_for_a_moment() -> None:
+    """Even turns of four: after an answer the other three come, and a small part of a call is waited for."""
+    assert _held_after(0.095, [0.011] * 40, device_s=0.040) == pytest.approx(0.095, abs=0.003)
+    assert _held_after(0.095, [0.025] * 40, device_s=0.040) > 0.105
+    assert _held_after(0.095, [0.002] * 40, device_s=0.040) < 0.085
+
+
+def test_who_hardly_holds_back_does_not_forget_others_between_two_of_their_calls() -> None:
+    """Most calls find the server free, as another client's comes to every third one alone."""
+    assert _held_after(0.001, [0.0, 0.0, 0.060] * 5, device_s=0.040) > 0.010
+
+
+def test_a_call_held_back_for_nothing_or_full_makes_the_next_ones_leave_sooner() -> None:
+    """The server had nothing to do, or the batch could not grow any more."""
+    assert _held_after(0.1, [0.0] * 10, device_s=0.040) < 0.05
+    assert _held_after(0.1, [0.02] * 10, device_s=0.040, timed=False) < 0.05

@@ -79,8 +79,8 @@ def test_workers_on_a_server_that_merges_are_as_good_as_one(load: float) -> None
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_workers_on_a_server_that_does_not_merge_take_turns(workers: int) -> None:
-    """Without the server's batching, at 60 %: p99 within 1.25 x ideal turns."""
-    assert all(p99 <= 1.25 for _, p99 in ratios(SLOW, 0.6, workers=workers))
+    """Without the server's batching, at 60 %: p99 within 1.15 x ideal turns, where 1.25 is promised."""
+    assert all(p99 <= 1.15 for _, p99 in ratios(SLOW, 0.6, workers=workers))
 
 
 def test_workers_of_a_fast_server_do_not_forget_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

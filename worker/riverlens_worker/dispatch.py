@@ -250,10 +250,8 @@ class DispatchClock:
             alone = self.overlap.free_in_turn(calm=unheld and waited_s < _OURS_SHARE * device_s + TRANSPORT_S)
         if alone:
             self._forget()
-        elif self.lead.holds and (not call.timed or (call.held and waited_s < _OVERLAP_S)):
-            self.lead.fade()
-        elif call.held and call.timed:
-            self.lead.waited_in_turn(waited_s, device_s)
+        else:
+            self.lead.waited_in_turn(waited_s, device_s, held=call.held, timed=call.timed)
 
     def _paired(self, late: Call, early: Call, now_s: float) -> None:
         """Both of a pair are answered."""

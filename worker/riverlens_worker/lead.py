@@ -15,13 +15,17 @@ _MOST_LEAD_S = 0.05
 _IDLE_FADE, _IDLE_STEP_SHARE = 0.9, 0.6
 _LEAST_IDLE_S, _MOST_IDLE_S = 0.0002, 0.003
 """Less, on average, is jitter; more, of one answer, is something else than a call that came too late."""
-_TURN_WAIT_SHARE, _TURN_WAIT_S = 0.2, 0.0015
+_TURN_WAIT_SHARE, _TURN_WAIT_S = 0.1, 0.0015
 """Wanted wait behind others' calls: a share of the device time, but more than what transport is off by."""
 _TURN_STEP_SHARE = 0.12
 _FIRST_STEP_SHARE, _FIRST_STEP_FADE = 0.7, 0.8
 """Nothing is known yet of the turns: the first steps are larger, however long a call waited."""
-_TURN_EVEN_SHARE = 0.1
-_TURN_FADE = 0.9
+_TURN_EVEN_SHARE = 0.03
+_TURN_MEAN_SHARE, _TURN_MOST = 0.25, 2.0
+"""Of each wait, as far as it is no longer than so many device times, in the mean of waits."""
+_TURN_OFTEN, _TURN_SELDOM = 1.2, 2.2
+"""Who is held back for fewer device times comes more often than others, for more as often or less."""
+_TURN_FADE, _HARDLY_S = 0.9, 0.001
 _EARLY_SHARE, _EARLY_S = 0.2, 0.01
 """The most that a full call leaves sooner: a share of its device time, and what it takes to send."""
 _EARLIER_S, _EARLY_FADE = 0.001, 0.97
@@ -39,12 +43,14 @@ class Lead:
         seconds: before the answer expected first; negative: how long after an answer.
     """
 
-    __slots__ = ("_idle_s", "_step_share", "seconds")
+    __slots__ = ("_idle_s", "_step_share", "_turn_mean_s", "_turn_s", "seconds")
 
     def __init__(self) -> None:
         self.seconds = TRANSPORT_S + WAIT_S
         self._step_share = _FIRST_STEP_SHARE
         self._idle_s = 0.0
+        self._turn_s: float | None = None
+        self._turn_mean_s = 0.0
 
     @property
     def holds(self) -> bool:
@@ -86,27 +92,49 @@ class Lead:
         step_s = min(max(WAIT_S - waited_s, -_MOST_STEP_S), _MOST_STEP_S)
         self.seconds = min(max(self.seconds + _STEP_SHARE * step_s, 0.0), _MOST_LEAD_S)
 
-    def waited_in_turn(self, waited_s: float, device_s: float) -> None:
+    def waited_in_turn(self, waited_s: float, device_s: float, *, held: bool, timed: bool) -> None:
         """A call waited so long behind other clients'; `device_s`: what a call of its size costs.
 
-        Who is held back longer accepts more wait: so the turns of all become equal.
+        `held`: it left when it was due; `timed`: it was not full. Who is held back longer accepts more wait:
+        so the turns of all become equal. Where a call was held back for nothing, or got full, it is less.
         """
-        wanted_s = max(_TURN_WAIT_SHARE * device_s, _TURN_WAIT_S) + _TURN_EVEN_SHARE * max(0.0, -self.seconds)
-        step_s = min(wanted_s - waited_s, device_s / 2)
+        wanted_s = max(_TURN_WAIT_SHARE * device_s, _TURN_WAIT_S)
+        even_s = self._even_s(waited_s, device_s)
+        nothing = held and waited_s < _HARDLY_S and even_s < wanted_s
+        if self.holds and (nothing or not timed):
+            self.seconds *= _TURN_FADE
+        elif held and timed:
+            longer_s = _TURN_EVEN_SHARE * self.seconds * min(self.seconds, 0.0) / device_s
+            self._step(wanted_s + longer_s - even_s, device_s)
+
+    def _even_s(self, waited_s: float, device_s: float) -> float:
+        """What all the last waits would be, were they even.
+
+        Turns of several workers also fit into each other unevenly: one comes three times while others come
+        twice, and these wait now long, now hardly. They are to hold back less: the shorter wait counts. Who
+        comes twice as often as others also waits now long, now hardly, and is to hold back more: the mean
+        counts.
+        """
+        last_s, mean_s = (waited_s, waited_s) if self._turn_s is None else (self._turn_s, self._turn_mean_s)
+        mean_s += _TURN_MEAN_SHARE * (min(waited_s, _TURN_MOST * device_s) - mean_s)
+        self._turn_s, self._turn_mean_s = waited_s, mean_s
+        shorter_s = min(waited_s, last_s, mean_s)
+        seldom = (-self.seconds / device_s - _TURN_OFTEN) / (_TURN_SELDOM - _TURN_OFTEN)
+        return mean_s + min(max(seldom, 0.0), 1.0) * (shorter_s - mean_s)
+
+    def _step(self, step_s: float, device_s: float) -> None:
+        step_s = min(step_s, device_s / 2)
         if self._step_share == _TURN_STEP_SHARE:
             step_s = max(step_s, -device_s / 2)
         self.seconds = min(self.seconds + self._step_share * step_s, 0.0)
         self._step_share = max(_FIRST_STEP_FADE * self._step_share, _TURN_STEP_SHARE)
-
-    def fade(self) -> None:
-        """Calls were held back for nothing: less, and quickly."""
-        self.seconds *= _TURN_FADE
 
     def forget(self) -> None:
         """What made calls be held back no longer counts."""
         self.seconds = max(self.seconds, 0.0)
         self._step_share = _FIRST_STEP_SHARE
         self._idle_s = 0.0
+        self._turn_s = None
 
 
 class FullLead:

@@ -32,8 +32,8 @@ _SECOND_SHARED, _MOST_BETWEEN_SHARED = 48, 128
 _SETTLED, _RARER = 32, 16
 """Pairs so far apart have confirmed the cost; from then on each one is so many times rarer than the last."""
 _UNSURE_TIMES = 1.5
-_TELL_COST = 2
-"""Pairs: that which showed others, and one with a large second call."""
+_TELL_COST, _TELL_AFTER = 2, 4
+"""Pairs: that which showed others, and one with a large second call. Until then turns cannot be taken."""
 _EXPLAINED_CALLS, _CALM_FREE_CALLS = 8, 64
 """In a row: then nobody else's calls come between ours."""
 _FEWER_PAIRS, _SHARED_PAIRS = 3, 2
@@ -58,8 +58,8 @@ class Overlap:
 
     __slots__ = (
         "_alarmed", "_apart", "_below", "_between", "_by_chance", "_calls", "_calm", "_calm_next",
-        "_confirmed", "_doubt_after", "_explained", "_fewer", "_free_calm", "_in_turn", "_most", "_off",
-        "_second_small", "_since_sooner", "_sooner", "_sure", "_unmerged", "_wary", "shared", "slots",
+        "_confirmed", "_doubt_after", "_explained", "_fewer", "_free_calm", "_in_turn", "_most", "_no_twin",
+        "_off", "_second_small", "_since_sooner", "_sooner", "_sure", "_unmerged", "_wary", "shared", "slots",
     )  # fmt: skip
 
     def __init__(self, most_slots: int, spread: float = 0.5) -> None:
@@ -77,6 +77,7 @@ class Overlap:
         self._sure = self._since_sooner = 0
         self._explained = self._free_calm = 0
         self._in_turn, self._doubt_after = 0, _DOUBT_AFTER
+        self._no_twin = False
         self._calm, self._calm_next = 0, _CALM_CALLS
 
     def pair_due(self, *, error: float, told: int = 0) -> bool:
@@ -85,16 +86,20 @@ class Overlap:
         `error`: how far answers are off, in device times, which they are in any case where others share the
         server; but there only pairs tell the cost: `told` is how many did.
         """
-        soon = told < _TELL_COST if self.shared else error > _SUSPECT
+        if self._no_twin or self._most == 1:
+            return False
+        if self.shared:
+            return self._calls >= (min(self._between, _TELL_AFTER) if told < _TELL_COST else self._between)
         patience = _SUSPECT_AFTER if error > _VERY_ODD else max(_SUSPECT_AFTER, self._wary)
-        between = min(self._between, patience) if soon else self._between
-        return self._most > 1 and self._calls >= between
+        return self._calls >= (min(self._between, patience) if error > _SUSPECT else self._between)
 
     def first_rows(self, rows: int) -> int:
         """How many of `rows` rows the first call of a pair gets.
 
-        Where only pairs tell the cost, each that of its second call, that is now large, now small.
+        Where only pairs tell the cost, each that of its second call, that is now large, now small. One row
+        has no twin: the next batch is to be the pair.
         """
+        self._no_twin = rows == 1
         small = -(-rows // 4)
         return (max(1, rows - small) if self._second_small else small) if self.shared else -(-rows // 2)
 
@@ -118,6 +123,7 @@ class Overlap:
 
     def left(self, *, pair: bool) -> None:
         """A call left; `pair`: as the first one of a pair."""
+        self._no_twin = False
         self._alarmed |= pair and self._calls < self._between
         self._calls = 0 if pair else self._calls + 1
         self._since_sooner += 1
@@ -172,7 +178,7 @@ class Overlap:
             self._confirm()
             return False
         self._between = _SOON_AFTER
-        if self._sure and self._sooner and self._since_sooner < _SOONER_APART:
+        if self._sooner and self._since_sooner < min(self._sure // 2, _SOONER_APART):
             return False
         self._sooner, self._since_sooner = self._sooner + 1, 0
         if self._sooner < _SHARED_PAIRS:
