@@ -8,8 +8,8 @@ import pytest
 
 from riverlens_worker.overlap import Overlap
 from tests.harness.dispatching import Device
+from tests.harness.pairs import told
 from tests.unit.test_worker_dispatch import FAST, compared
-from tests.unit.test_worker_overlap import told
 
 
 def _with_bad_moments(at_s: float) -> float:

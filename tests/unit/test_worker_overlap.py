@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from riverlens_worker.overlap import Overlap
 from riverlens_worker.pair import Pair
-
-
-def told(gap_s: float, beside: int = 1, device_s: float = 0.04) -> Pair:
-    """A pair whose second call should take `device_s`."""
-    return Pair(gap_s, 0.0, device_s + gap_s, device_s, device_s + 0.002, beside)
+from tests.harness.pairs import told
 
 
 def test_two_pairs_answered_at_once_are_a_slot_more_and_three_that_are_not_one_less() -> None:

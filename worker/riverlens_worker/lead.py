@@ -21,11 +21,14 @@ _TURN_STEP_SHARE = 0.12
 _FIRST_STEP_SHARE, _FIRST_STEP_FADE = 0.7, 0.8
 """Nothing is known yet of the turns: the first steps are larger, however long a call waited."""
 _TURN_EVEN_SHARE = 0.03
+"""On top of it: so much of the time a call is held back, times how many device times that is. By the square
+the turns of all become equal, and where they are it is little."""
 _TURN_MEAN_SHARE, _TURN_MOST = 0.25, 2.0
 """Of each wait, as far as it is no longer than so many device times, in the mean of waits."""
 _TURN_OFTEN, _TURN_SELDOM = 1.2, 2.2
-"""Who is held back for fewer device times comes more often than others, for more as often or less."""
+"""Who is held back for fewer device times comes more often than others; for more, as often or less."""
 _TURN_FADE, _HARDLY_S = 0.9, 0.001
+"""Held back so much less after a call that was for nothing: it waited for less than this."""
 _EARLY_SHARE, _EARLY_S = 0.2, 0.01
 """The most that a full call leaves sooner: a share of its device time, and what it takes to send."""
 _EARLIER_S, _EARLY_FADE = 0.001, 0.97
@@ -56,6 +59,10 @@ class Lead:
     def holds(self) -> bool:
         """Whether calls are held back after an answer."""
         return self.seconds < 0
+
+    @property
+    def _hold_s(self) -> float:
+        return max(0.0, -self.seconds)
 
     def held_until_due(self, since_answer_s: float) -> bool:
         """Whether a call left when it was due, so long after an answer, and not later for want of frames."""
@@ -104,8 +111,7 @@ class Lead:
         if self.holds and (nothing or not timed):
             self.seconds *= _TURN_FADE
         elif held and timed:
-            longer_s = _TURN_EVEN_SHARE * self.seconds * min(self.seconds, 0.0) / device_s
-            self._step(wanted_s + longer_s - even_s, device_s)
+            self._step(wanted_s + _TURN_EVEN_SHARE * self._hold_s**2 / device_s - even_s, device_s)
 
     def _even_s(self, waited_s: float, device_s: float) -> float:
         """What all the last waits would be, were they even.
@@ -119,7 +125,7 @@ class Lead:
         mean_s += _TURN_MEAN_SHARE * (min(waited_s, _TURN_MOST * device_s) - mean_s)
         self._turn_s, self._turn_mean_s = waited_s, mean_s
         shorter_s = min(waited_s, last_s, mean_s)
-        seldom = (-self.seconds / device_s - _TURN_OFTEN) / (_TURN_SELDOM - _TURN_OFTEN)
+        seldom = (self._hold_s / device_s - _TURN_OFTEN) / (_TURN_SELDOM - _TURN_OFTEN)
         return mean_s + min(max(seldom, 0.0), 1.0) * (shorter_s - mean_s)
 
     def _step(self, step_s: float, device_s: float) -> None:

@@ -33,7 +33,8 @@ _SETTLED, _RARER = 32, 16
 """Pairs so far apart have confirmed the cost; from then on each one is so many times rarer than the last."""
 _UNSURE_TIMES = 1.5
 _TELL_COST, _TELL_AFTER = 2, 4
-"""Pairs: that which showed others, and one with a large second call. Until then turns cannot be taken."""
+"""Pairs: that which showed others, and one with a large second call; until then one comes after so many
+calls, because turns cannot be taken."""
 _EXPLAINED_CALLS, _CALM_FREE_CALLS = 8, 64
 """In a row: then nobody else's calls come between ours."""
 _FEWER_PAIRS, _SHARED_PAIRS = 3, 2
@@ -42,8 +43,8 @@ _COINCIDENCE = 0.03
 """Pairs answered at once tell of a slot more where it is less likely that they all were by coincidence."""
 _CALM_CALLS = 128
 _SOONER_APART = 24
-"""Calls between two such pairs where pairs have confirmed the cost: what went up with a machine's bad moment
-comes down after it."""
+"""Calls between two such pairs, at most, where pairs have confirmed the cost, and half the distance of those:
+what went up with a machine's bad moment comes down after it."""
 _DOUBT_AFTER, _MOST_DOUBT_AFTER = 1024, 8192
 """Calls in the shared state, each time twice as many: then it is tried whether others are there at all."""
 
@@ -89,15 +90,17 @@ class Overlap:
         if self._no_twin or self._most == 1:
             return False
         if self.shared:
-            return self._calls >= (min(self._between, _TELL_AFTER) if told < _TELL_COST else self._between)
-        patience = _SUSPECT_AFTER if error > _VERY_ODD else max(_SUSPECT_AFTER, self._wary)
-        return self._calls >= (min(self._between, patience) if error > _SUSPECT else self._between)
+            soon, patience = told < _TELL_COST, _TELL_AFTER
+        else:
+            soon = error > _SUSPECT
+            patience = _SUSPECT_AFTER if error > _VERY_ODD else max(_SUSPECT_AFTER, self._wary)
+        return self._calls >= (min(self._between, patience) if soon else self._between)
 
     def first_rows(self, rows: int) -> int:
-        """How many of `rows` rows the first call of a pair gets.
+        """How many of `rows` rows the first call of a pair gets; asked once for each batch.
 
         Where only pairs tell the cost, each that of its second call, that is now large, now small. One row
-        has no twin: the next batch is to be the pair.
+        has no twin: that call is no pair, and the next batch is to be one.
         """
         self._no_twin = rows == 1
         small = -(-rows // 4)
